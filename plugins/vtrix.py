@@ -1,0 +1,101 @@
+"""Vtrix multimodal generation.
+
+Sources, read 2026-11-21: doc.vtrix.ai/docs/api/blackforestlabs/flux-kontext-pro (parameters, task
+fields), docs.vtrix.ai/api-reference (base URL, HTTP codes); the envelope, the poll path and the
+error shapes as sent and read by the provider's own client, VtrixAI/vtrix-cli at 32ff351.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar
+from urllib.parse import quote
+
+from unified_flux.adapter import Adapter, Auth, Complaint, read_complaint, text
+from unified_flux.contract import Card
+from unified_flux.errors import InsufficientFunds, Moderated, ProviderError
+from unified_flux.money import Basis, Charge, Money, parse_amount
+from unified_flux.wire import Job, Output, Phase, Purpose, WireRequest, WireResponse
+
+PATH = "/model/v1/generation"
+# A 403 is documented as "insufficient balance or permission denied": only its words tell which.
+_BALANCE_WORDS = ("balance", "insufficient", "credit", "arrears")
+
+
+class Vtrix(Adapter):
+    """Bearer key, snake_case parameters, references inline, cost in USD."""
+
+    name: ClassVar[str] = "vtrix"
+    base_url: ClassVar[str] = "https://cloud.vtrix.ai"
+    auth: ClassVar[Auth] = Auth(header="Authorization", template="Bearer {key}")
+    phases: ClassVar[Mapping[str, Phase]] = {
+        "in_progress": Phase.RUNNING,
+        "completed": Phase.DONE,
+        "failed": Phase.FAILED,
+    }
+    codes: ClassVar[Mapping[str, type[ProviderError]]] = {
+        **dict.fromkeys((str(code) for code in range(40201, 40209)), InsufficientFunds),
+        "110001": Moderated,
+    }
+    options: ClassVar[Mapping[str, tuple[str, ...]]] = {"envelope": ("input", "flat")}
+
+    def submit(self, payload: Mapping[str, Any], card: Card, idempotency_key: str) -> WireRequest:
+        body = dict(payload)
+        if self.chosen["envelope"] == "input":
+            model = body.pop("model")
+            body = {"model": model, "input": [{"params": body}]}
+        return WireRequest(
+            purpose=Purpose.SUBMIT, method="POST", url=f"{self.base}{PATH}", json=body
+        )
+
+    def poll(self, job: Job) -> WireRequest:
+        url = f"{self.base}{PATH}/task/{quote(job.id, safe='')}"
+        return WireRequest(purpose=Purpose.POLL, url=url)
+
+    def read(self, response: WireResponse, card_model: str) -> Job | Output:
+        found = response.object()
+        word = str(found.get("status", "")).lower()
+        phase = self.phase(word)
+        charge = _charge(found)
+        failed = phase is Phase.FAILED
+        progress = found.get("progress")
+        job = Job(
+            provider=self.name,
+            model=card_model,
+            id=text(found, "id"),
+            word=word,
+            phase=phase,
+            charge=charge,
+            progress=float(progress) if isinstance(progress, (int, float)) else None,
+            failure=self.failure(read_complaint(found.get("error")), charge) if failed else None,
+        )
+        return Output(job=job, urls=tuple(_urls(found))) if phase is Phase.DONE else job
+
+    def classify(
+        self, complaint: Complaint, usual: type[ProviderError], status: int | None
+    ) -> type[ProviderError]:
+        message = complaint.message.lower()
+        if status == 403 and any(word in message for word in _BALANCE_WORDS):
+            return InsufficientFunds
+        return super().classify(complaint, usual, status)
+
+
+def _charge(found: Mapping[str, Any]) -> Charge:
+    """`usage.cost` in USD: text, number or ""; what `discount` means is not documented, so it is kept raw."""
+    usage = found.get("usage")
+    if not isinstance(usage, Mapping):
+        return Charge()
+    amount = parse_amount(usage.get("cost"))
+    if amount is None:
+        return Charge(raw=dict(usage))
+    return Charge(money=Money(amount, "USD"), basis=Basis.BILLED, raw=dict(usage))
+
+
+def _urls(found: Mapping[str, Any]) -> Iterator[str]:
+    output = found.get("output")
+    for group in output if isinstance(output, list) else []:
+        content = group.get("content") if isinstance(group, Mapping) else None
+        for item in content if isinstance(content, list) else []:
+            url = item.get("url") if isinstance(item, Mapping) else None
+            if isinstance(url, str) and item.get("type", "image") == "image":
+                yield url

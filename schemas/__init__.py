@@ -1,0 +1,1 @@
+"""Model cards, one JSON file per model of a provider. Data only."""

@@ -1,0 +1,261 @@
+"""`Adapter`: the base of every provider. It says and reads; it never sends, sleeps or holds a key."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from unified_flux import contract, translation
+from unified_flux.addresses import origin
+from unified_flux.contract import Card
+from unified_flux.errors import (
+    Charged,
+    InsufficientFunds,
+    JobFailed,
+    Moderated,
+    ProtocolError,
+    ProviderError,
+    RateLimited,
+    Unauthorized,
+)
+from unified_flux.money import Basis, Charge, Money
+from unified_flux.request import ImageRequest
+from unified_flux.text import safe
+from unified_flux.translation import Translation
+from unified_flux.wire import (
+    Job,
+    OpenedReference,
+    Output,
+    Phase,
+    Placeholder,
+    UploadedFile,
+    WireRequest,
+    WireResponse,
+)
+
+API_VERSION = 1
+
+# No provider documents a code for refused content, so their words decide; this only picks the
+# error's class, never whether to send again or what was paid.
+_MODERATION_WORDS = ("moderat", "content policy", "sensitive", "nsfw", "safety")
+
+_BY_STATUS: Mapping[int, type[ProviderError]] = {
+    401: Unauthorized,
+    402: InsufficientFunds,
+    403: Unauthorized,
+    429: RateLimited,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Auth:
+    """How a key is put on a request; the signer does it.
+
+    Attributes:
+        header: The header's name.
+        template: Its value, with `{key}`.
+        hosts: Hosts beside the base URL's own that may see the key.
+    """
+
+    header: str = "Authorization"
+    template: str = "Bearer {key}"
+    hosts: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Complaint:
+    """What a provider says is wrong, out of whichever shape it said it in."""
+
+    code: str | None = None
+    message: str = ""
+    request_id: str | None = None
+
+
+class Adapter(ABC):
+    """One provider's dialect.
+
+    A plugin fills the tables and the abstract methods. Everything is pure: values in, values out.
+
+    Attributes:
+        name: The entry point's name; variables follow it (`NAME_API_KEY`, `NAME_BASE_URL`).
+        base_url: Where the provider is; an instance may be given another.
+        auth: How the key goes on.
+        phases: The provider's status word → RUNNING, DONE or FAILED; an unseen word counts as
+            RUNNING, under the deadline.
+        codes: The provider's error code → error class, beside the usual reading of the status.
+        idempotent: Whether a submit carries a key under which it may be sent again.
+        not_taken: Codes of a 5xx that the provider documents as refused before work.
+        options: Settings of this provider → the values they may take, the first is the default.
+        card_package: The package whose folder `name` holds the cards.
+    """
+
+    name: ClassVar[str]
+    base_url: ClassVar[str]
+    auth: ClassVar[Auth] = Auth()
+    phases: ClassVar[Mapping[str, Phase]]
+    codes: ClassVar[Mapping[str, type[ProviderError]]] = {}
+    idempotent: ClassVar[bool] = False
+    not_taken: ClassVar[frozenset[str]] = frozenset()
+    options: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    card_package: ClassVar[str] = "unified_flux.schemas"
+    api_version: ClassVar[int] = API_VERSION
+
+    def __init__(self, base_url: str | None = None, options: Mapping[str, str] | None = None) -> None:
+        self.base = (base_url or self.base_url).rstrip("/")
+        self.chosen = {name: values[0] for name, values in self.options.items()} | dict(options or {})
+
+    @property
+    def cards(self) -> tuple[Card, ...]:
+        """The cards of all models."""
+        return contract.load_cards(self.name, self.card_package)
+
+    def trusts(self, url: str) -> bool:
+        """Whether the key may be sent to `url`: the base URL's origin and the declared hosts."""
+        found = origin(url)
+        return found == origin(self.base) or found in {f"https://{h}:443" for h in self.auth.hosts}
+
+    def translate(
+        self, request: ImageRequest, card: Card, references: Sequence[OpenedReference] = ()
+    ) -> Translation:
+        """Payload and report of a request, with placeholders for local references."""
+        return translation.translate(request, card, references, self.place_references)
+
+    def place_references(self, references: Sequence[OpenedReference], card: Card) -> dict[str, Any]:
+        """Payload keys and values for the references: one card key each, in order."""
+        values = [reference.url or Placeholder(reference) for reference in references]
+        return dict(zip(card.reference_keys, values, strict=False))
+
+    def upload(self, reference: OpenedReference, card: Card) -> WireRequest:
+        """The exchange that brings one local reference to the provider (cards that say "upload")."""
+        raise NotImplementedError(f"{self.name} takes no uploads")
+
+    def read_upload(self, response: WireResponse) -> UploadedFile:
+        """What the upload returned."""
+        raise NotImplementedError(f"{self.name} takes no uploads")
+
+    @abstractmethod
+    def submit(self, payload: Mapping[str, Any], card: Card, idempotency_key: str) -> WireRequest:
+        """The exchange that starts paid work."""
+
+    @abstractmethod
+    def read(self, response: WireResponse, card_model: str) -> Job | Output:
+        """The answer of a submit or a poll. A failed job is a `Job` with its failure inside.
+
+        Raises:
+            ProtocolError: When the answer does not even say which job it is about.
+        """
+
+    @abstractmethod
+    def poll(self, job: Job) -> WireRequest:
+        """The exchange that asks how a job stands."""
+
+    def balance(self) -> WireRequest | None:
+        """The exchange that asks what the account holds, None where none is documented."""
+        return None
+
+    def read_balance(self, response: WireResponse) -> Money:
+        """What the account holds."""
+        raise NotImplementedError(f"{self.name} documents no balance")
+
+    def refusal(self, response: WireResponse) -> ProviderError:
+        """A 4xx or 5xx in our words: by the provider's code, its words, then the status."""
+        complaint = complain(response)
+        status = response.status
+        kind = self.classify(complaint, _BY_STATUS.get(status, ProviderError), status)
+        code = f" [{safe(complaint.code, 60)}]" if complaint.code else ""
+        return kind(
+            f"{self.name} answered HTTP {status}{code}: {safe(complaint.message) or 'no reason given'}",
+            status=status,
+            reason=complaint.code,
+            retry_after=response.retry_after,
+            request_id=complaint.request_id,
+            provider=self.name,
+        )
+
+    def classify(
+        self, complaint: Complaint, usual: type[ProviderError], status: int | None
+    ) -> type[ProviderError]:
+        """The error class for a complaint, `usual` where nothing speaks for another."""
+        if complaint.code in self.codes:
+            return self.codes[complaint.code]
+        words = f"{complaint.code} {complaint.message}".lower()
+        if usual in {ProviderError, JobFailed} and any(word in words for word in _MODERATION_WORDS):
+            return Moderated
+        return usual
+
+    def failure(self, complaint: Complaint, charge: Charge) -> ProviderError:
+        """A failed job's reason, saying whether money was taken."""
+        kind = self.classify(complaint, JobFailed, None)
+        code = f" [{safe(complaint.code, 60)}]" if complaint.code else ""
+        return kind(
+            f"{self.name} could not make the picture{code}: "
+            f"{safe(complaint.message) or 'no reason given'}",
+            reason=complaint.code,
+            charged=charged(charge),
+        )
+
+    def phase(self, word: str) -> Phase:
+        """Our phase for the provider's status word."""
+        return self.phases.get(word, Phase.RUNNING)
+
+
+def charged(charge: Charge) -> Charged:
+    """Whether a settled charge took money: only a billed figure can say no."""
+    if charge.money is None:
+        return Charged.MAYBE
+    if charge.money.amount > 0:
+        return Charged.YES
+    return Charged.NO if charge.basis is Basis.BILLED else Charged.MAYBE
+
+
+def text(found: Mapping[str, Any], name: str) -> str:
+    """A field that an answer cannot do without, as text.
+
+    Raises:
+        ProtocolError: When it is missing or no text.
+    """
+    value = found.get(name)
+    if not isinstance(value, str) or not value:
+        raise ProtocolError(f'the answer has no "{name}"')
+    return value
+
+
+def complain(response: WireResponse) -> Complaint:
+    """The complaint in an error answer, whatever its shape; HTML and nonsense make an empty one."""
+    try:
+        found = response.object()
+    except ProtocolError:
+        return Complaint()
+    return read_complaint(found)
+
+
+def read_complaint(found: Any) -> Complaint:
+    """Code, message and request id out of the shapes that providers use (contracts.md, 1.7 and 2.4).
+
+    `{"error": {...}}`, `{"error": "text"}`, `{"status": {...}}`, `{"detail": ...}`, `{"message": ...}`;
+    a code is kept as text, since some have leading zeros and some are numbers.
+    """
+    if not isinstance(found, Mapping):
+        return Complaint(message=str(found) if isinstance(found, str) else "")
+    for wrapper in ("error", "status", "detail"):
+        inner = found.get(wrapper)
+        if isinstance(inner, Mapping) or (isinstance(inner, str) and wrapper != "status" and inner):
+            complaint = read_complaint(inner)
+            request_id = complaint.request_id or _first(found, "requestId", "request_id")
+            code = complaint.code or _first(found, "error_code", "code", "error_type")
+            return Complaint(code=code, message=complaint.message, request_id=request_id)
+    return Complaint(
+        code=_first(found, "error_code", "code", "type"),
+        message=_first(found, "error_message", "message", "msg") or "",
+        request_id=_first(found, "requestId", "request_id"),
+    )
+
+
+def _first(found: Mapping[str, Any], *names: str) -> str | None:
+    for name in names:
+        value = found.get(name)
+        if isinstance(value, (str, int)) and not isinstance(value, bool) and value != "":
+            return str(value)
+    return None

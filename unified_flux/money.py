@@ -1,0 +1,95 @@
+"""Amounts of money, each with its unit, and what they rest on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from decimal import Decimal, InvalidOperation
+from enum import StrEnum
+from typing import Any
+
+
+class Basis(StrEnum):
+    """What a figure of money rests on."""
+
+    DOCUMENTED = "documented"
+    THIRD_PARTY = "third party"
+    CONFIGURED = "configured"
+    OBSERVED = "observed"
+    RESERVED = "reserved"
+    BILLED = "billed"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Money:
+    """An exact amount in one unit: `USD` or `credits:<provider>`.
+
+    Raises:
+        TypeError: When two different units are added: credits and dollars never add up.
+    """
+
+    amount: Decimal
+    unit: str
+
+    def __add__(self, other: Money) -> Money:
+        if self.unit != other.unit:
+            raise TypeError(f"cannot add {other.unit} to {self.unit}")
+        return Money(self.amount + other.amount, self.unit)
+
+    def __str__(self) -> str:
+        word = "credits" if self.unit.startswith("credits:") else self.unit
+        return f"{self.amount:f} {word}"
+
+
+def parse_amount(value: object) -> Decimal | None:
+    """A provider's amount (text, number, "" or null) as an exact Decimal, None where it says none."""
+    if isinstance(value, bool) or not isinstance(value, (str, int, float)):
+        return None
+    try:
+        amount = Decimal(str(value).strip())
+    except InvalidOperation:
+        return None
+    return amount if amount.is_finite() else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Charge:
+    """What a job cost, with its basis and the provider's own words.
+
+    Attributes:
+        money: The amount, None where nobody said it: unknown is never 0.
+        basis: What the amount rests on.
+        raw: The fields of the answer that it was read from, as they came.
+    """
+
+    money: Money | None = None
+    basis: Basis = Basis.UNKNOWN
+    raw: dict[str, Any] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return str(self.money) if self.money else "cost unknown"
+
+    def to_json(self) -> dict[str, Any]:
+        """Amount as a string, null when unknown; `usd` is filled only where the unit is USD."""
+        amount = f"{self.money.amount:f}" if self.money else None
+        unit = self.money.unit if self.money else None
+        return {
+            "amount": amount,
+            "unit": unit,
+            "basis": str(self.basis),
+            "usd": amount if unit == "USD" else None,
+        }
+
+
+def total(charges: list[Charge]) -> Charge:
+    """The sum of several charges; unknown as soon as one of them is, or the units differ."""
+    if len(charges) == 1:
+        return charges[0]
+    known = [charge.money for charge in charges if charge.money]
+    if not known or len(known) < len(charges) or len({money.unit for money in known}) > 1:
+        return Charge()
+    bases = {charge.basis for charge in charges}
+    amount = sum((money.amount for money in known), Decimal(0))
+    return Charge(
+        money=Money(amount, known[0].unit), basis=bases.pop() if len(bases) == 1 else Basis.RESERVED
+    )

@@ -1,0 +1,228 @@
+"""`ImageRequest`: what a caller asks, in our words, whatever the provider."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import IO, Any
+
+from unified_flux.errors import InvalidRequest, Problem
+from unified_flux.geometry import PIXELS, parse_ratio
+from unified_flux.text import safe
+
+OUTPUT_FORMATS = ("jpeg", "png", "webp")
+SAFETY = (0, 6)
+# Kept by the client itself: they need no word of the provider's.
+CLIENT_FIELDS = frozenset({"n", "client_request_id"})
+
+Origin = str | os.PathLike[str] | bytes | bytearray | memoryview | IO[bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """An input image as the caller names it.
+
+    Args:
+        origin: A URL, a path, a `data:` URI, the bytes themselves, or a binary file object.
+        name: A file name to show the provider; taken from the path or URL where absent.
+
+    Nothing is opened here; `unified_flux.references` does that once, before a flow starts.
+    """
+
+    origin: Origin
+    name: str | None = None
+
+    def __repr__(self) -> str:
+        kind = type(self.origin).__name__
+        shown = safe(self.origin, 80) if isinstance(self.origin, (str, os.PathLike)) else f"<{kind}>"
+        return f"Reference({shown!r})"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageRequest:
+    """One request for one or more pictures. `None` always means the provider's own default.
+
+    Args:
+        prompt: What to draw.
+        model: A family (`flux-kontext-pro`) or a provider's own model id; None takes the default.
+        references: Input images: URLs, paths, bytes, data URIs, file objects or `Reference`.
+        aspect_ratio: `W:H`, such as `16:9`. Excludes width and height.
+        resolution: `1K` or `2K` (about 1 or 4 megapixels). Excludes width and height.
+        width, height: Pixels, both or neither.
+        output_format: `jpeg`, `png` or `webp`.
+        seed: Any whole number; picture i of n takes seed + i.
+        prompt_upsampling: Whether the provider may rewrite the prompt.
+        safety_tolerance: 0 (strict) to 6 (permissive).
+        translate_prompt: Whether the provider may translate the prompt.
+        watermark: Text to put on the picture.
+        n: How many pictures; each is one paid submit.
+        client_request_id: Your own id for tracing.
+        extra: A provider's own parameters, keyed by provider name.
+
+    Raises:
+        InvalidRequest: Listing every value that no provider could take.
+    """
+
+    prompt: str
+    model: str | None = None
+    references: tuple[Reference, ...] = ()
+    aspect_ratio: str | None = None
+    resolution: str | None = None
+    width: int | None = None
+    height: int | None = None
+    output_format: str | None = None
+    seed: int | None = None
+    prompt_upsampling: bool | None = None
+    safety_tolerance: int | None = None
+    translate_prompt: bool | None = None
+    watermark: str | None = None
+    n: int | None = None
+    client_request_id: str | None = None
+    extra: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "references", _as_references(self.references))
+        problems = [*_field_problems(self), *_joint_problems(self)]
+        if problems:
+            raise InvalidRequest("the request cannot be sent to any provider", problems=problems)
+
+    def set_fields(self) -> Iterator[tuple[str, Any]]:
+        """Name and value of every field that the caller set."""
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if value is not None and value != () and value != {}:
+                yield field.name, value
+
+    def pictures(self) -> tuple[ImageRequest, ...]:
+        """The n requests for one picture each, with seed, seed + 1, ... where a seed is set."""
+        if self.n is None or self.n == 1:
+            return (dataclasses.replace(self, n=None),)
+        return tuple(
+            dataclasses.replace(self, n=None, seed=None if self.seed is None else self.seed + index)
+            for index in range(self.n)
+        )
+
+
+def _as_references(given: Any) -> tuple[Reference, ...]:
+    if isinstance(given, (str, bytes, bytearray, memoryview, os.PathLike, Reference)) or hasattr(
+        given, "read"
+    ):
+        given = (given,)
+    return tuple(item if isinstance(item, Reference) else Reference(item) for item in given or ())
+
+
+def _text(value: Any) -> str | None:
+    if not isinstance(value, str):
+        return f"must be text, not {type(value).__name__}"
+    if not value.strip():
+        return "is empty"
+    try:
+        value.encode("utf-8")
+    except UnicodeEncodeError:
+        return "holds bytes that are not valid UTF-8"
+    return None
+
+
+def _whole(value: Any) -> str | None:
+    if isinstance(value, bool) or not isinstance(value, int):
+        return f"must be a whole number, not {safe(value, 40)}"
+    return None
+
+
+def _positive(value: Any) -> str | None:
+    return _whole(value) or (None if value > 0 else f"must be at least 1, not {value}")
+
+
+def _switch(value: Any) -> str | None:
+    return None if isinstance(value, bool) else f"must be True or False, not {safe(value, 40)}"
+
+
+def _ratio(value: Any) -> str | None:
+    if isinstance(value, str) and parse_ratio(value):
+        return None
+    return f"must be W:H with whole numbers from 1, such as 16:9, not {safe(value, 40)}"
+
+
+def _safety(value: Any) -> str | None:
+    low, high = SAFETY
+    wrong = _whole(value)
+    return wrong or (None if low <= value <= high else f"must be {low} (strict) to {high}, not {value}")
+
+
+def _one_of(options: Iterable[str]) -> Callable[[Any], str | None]:
+    known = tuple(options)
+
+    def check(value: Any) -> str | None:
+        return None if value in known else f"must be {' or '.join(known)}, not {safe(value, 40)}"
+
+    return check
+
+
+def _extra(value: Any) -> str | None:
+    entries = value.values() if isinstance(value, Mapping) else [None]
+    if all(isinstance(entry, Mapping) for entry in entries):
+        return None
+    return 'must map a provider to its own parameters, such as {"rivya": {"watermark": "x"}}'
+
+
+_CHECKS: dict[str, Callable[[Any], str | None]] = {
+    "prompt": _text,
+    "model": _text,
+    "aspect_ratio": _ratio,
+    "resolution": _one_of(PIXELS),
+    "width": _positive,
+    "height": _positive,
+    "output_format": _one_of(OUTPUT_FORMATS),
+    "seed": _whole,
+    "prompt_upsampling": _switch,
+    "safety_tolerance": _safety,
+    "translate_prompt": _switch,
+    "watermark": _text,
+    "n": _positive,
+    "client_request_id": _text,
+    "extra": _extra,
+}
+
+
+def _nearest(name: str, value: Any) -> Any:
+    """The value that was probably meant, None where none suggests itself."""
+    if name == "aspect_ratio" and isinstance(value, str):
+        meant = value.lower().replace("x", ":").replace("/", ":").replace(" ", "")
+        return meant if parse_ratio(meant) else None
+    if name == "output_format":
+        return {"jpg": "jpeg"}.get(str(value).lower().lstrip("."), None) or _same(value, OUTPUT_FORMATS)
+    if name == "resolution":
+        return _same(value, PIXELS)
+    if isinstance(value, float) and name in {"seed", "n", "width", "height"} and value == value // 1:
+        return int(value)
+    if isinstance(value, float) and name == "seed" and abs(value) < 2**53:
+        return int(value)
+    if name == "safety_tolerance" and not isinstance(value, bool) and isinstance(value, (int, float)):
+        return int(min(max(value, SAFETY[0]), SAFETY[1])) if value == value else None
+    return None
+
+
+def _same(value: Any, options: Iterable[str]) -> str | None:
+    return next((option for option in options if option.lower() == str(value).lower()), None)
+
+
+def _field_problems(request: ImageRequest) -> Iterator[Problem]:
+    for name, check in _CHECKS.items():
+        value = getattr(request, name)
+        if value is None and name != "prompt":
+            continue
+        wrong = check(value)
+        if wrong:
+            yield Problem(field=name, message=wrong, nearest=_nearest(name, value))
+
+
+def _joint_problems(request: ImageRequest) -> Iterator[Problem]:
+    if (request.width is None) != (request.height is None):
+        there, missing = ("width", "height") if request.height is None else ("height", "width")
+        yield Problem(field=there, message=f"needs {missing} beside it, or use aspect_ratio instead")
+    if request.width is not None or request.height is not None:
+        for name in ("aspect_ratio", "resolution"):
+            if getattr(request, name) is not None:
+                yield Problem(field=name, message="excludes width and height; give one or the other")

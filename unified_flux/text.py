@@ -1,0 +1,33 @@
+"""Foreign text made harmless for terminals, logs and pages; near misses for names."""
+
+from __future__ import annotations
+
+import difflib
+import unicodedata
+from collections.abc import Iterable
+
+# Bidirectional overrides and zero-width characters: they can make a line read otherwise than it is.
+_DECEPTIVE = {*range(0x200B, 0x2010), *range(0x202A, 0x202F), *range(0x2060, 0x206A), 0xFEFF}
+
+
+def safe(text: object, limit: int = 500) -> str:
+    """`text` without control, escape, bidi and zero-width characters, cut to `limit` characters."""
+    shown = []
+    for char in str(text)[: limit + 1]:
+        if char in "\n\t":
+            shown.append(" ")
+        elif ord(char) in _DECEPTIVE or unicodedata.category(char) in {"Cc", "Cs"}:
+            shown.append(f"\\u{ord(char):04x}")
+        else:
+            shown.append(char)
+    cleaned = "".join(shown)
+    return cleaned if len(cleaned) <= limit else cleaned[: limit - 1] + "…"
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """` (did you mean "x"?)` for the nearest known name, or nothing."""
+    near = difflib.get_close_matches(name.lower(), {k.lower(): k for k in known}, n=1, cutoff=0.6)
+    if not near:
+        return ""
+    spelled = {k.lower(): k for k in known}[near[0]]
+    return f' (did you mean "{spelled}"?)'

@@ -1,0 +1,310 @@
+"""ImageRequest → payload and report: the one place where a field becomes a provider's word.
+
+Each set field is written where the card says, spelled as the card's schema asks; then the whole
+payload meets the schema once, and what breaks it turns that field's entry into *rejected*. So all
+problems of all fields are known together, before anything is sent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from unified_flux import contract, sizing
+from unified_flux.contract import Card
+from unified_flux.errors import ContractViolation, Problem, TranslationError, UnsupportedField
+from unified_flux.report import Entry, Outcome, Policy, Report
+from unified_flux.request import ImageRequest
+from unified_flux.text import did_you_mean, safe
+from unified_flux.wire import OpenedReference, Placeholder
+
+PlaceReferences = Callable[[Sequence[OpenedReference], Card], dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Translation:
+    """A request in one model's words.
+
+    Attributes:
+        payload: The provider's JSON body, flat as documented; placeholders stand for local bytes.
+        report: What became of each field.
+        broken: Violations that belong to no field of the request.
+    """
+
+    card: Card
+    payload: dict[str, Any]
+    report: Report
+    broken: tuple[Problem, ...] = ()
+
+
+@dataclass(slots=True)
+class Draft:
+    """A translation being made."""
+
+    request: ImageRequest
+    card: Card
+    values: dict[str, Any] = field(default_factory=dict)
+    entries: list[Entry] = field(default_factory=list)
+
+    def end(self, name: str, outcome: Outcome, became: Any = None, **facts: Any) -> None:
+        """Record how a field ended."""
+        said = facts.pop("said", None)
+        said = getattr(self.request, name) if said is None else said
+        self.entries.append(Entry(field=name, outcome=outcome, said=said, became=became, **facts))
+
+
+def translate(
+    request: ImageRequest,
+    card: Card,
+    references: Sequence[OpenedReference],
+    place: PlaceReferences,
+) -> Translation:
+    """Say `request` in the words of `card`; losses and faults stand in the report, none is raised."""
+    draft = Draft(request, card)
+    draft.values[card.fields["model"]] = card.model
+    for name, value in request.set_fields():
+        _RULES.get(name, _word)(draft, name, value)
+    sizing.translate(draft)
+    if request.references:
+        _references(draft, references, place)
+    _extra(draft)
+    payload, entries, broken = _judge(card, draft.values, draft.entries)
+    order = [name for name, _ in request.set_fields()]
+    entries.sort(key=lambda entry: order.index(entry.field.partition(".")[0]))
+    defaults = {key: value for key, value in card.defaults.items() if key not in draft.values}
+    return Translation(
+        card=card,
+        payload=payload,
+        report=Report(entries=tuple(entries), defaults=defaults),
+        broken=tuple(broken),
+    )
+
+
+def require(translation: Translation, policy: Policy) -> Translation:
+    """The translation itself, where the policy lets all of it pass.
+
+    Raises:
+        UnsupportedField, ContractViolation: With every problem at once. Nothing was sent.
+    """
+    stopped = [entry for entry in translation.report.entries if not policy.permits(entry)]
+    problems = [*(entry.problem() for entry in stopped), *translation.broken]
+    if not problems:
+        return translation
+    losses = any(entry.outcome is not Outcome.REJECTED for entry in stopped)
+    kind: type[TranslationError] = UnsupportedField if losses else ContractViolation
+    card = translation.card
+    raise kind(
+        f"{card.provider}'s {card.model} cannot do this request as it stands; nothing was sent",
+        problems=problems,
+        provider=card.provider,
+        model=card.model,
+        next_step="--adapt permits every approximation and drop at once." if losses else None,
+    )
+
+
+def _word(draft: Draft, name: str, value: Any) -> None:
+    key = draft.card.fields.get(name)
+    if key is None:
+        reason = f"{draft.card.model} has no parameter for it"
+        draft.end(name, Outcome.DROPPED, reason=reason)
+        return
+    said = spell(value, draft.card.leaves[key])
+    draft.values[key] = said
+    draft.end(name, Outcome.NATIVE, said, key=key)
+
+
+def spell(value: Any, schema: Any) -> Any:
+    """A value in the type that the schema asks: Rivya's switches are texts, Vtrix's booleans."""
+    if schema.get("type") == "string":
+        if isinstance(value, bool):
+            return "true" if value else "false"
+        if isinstance(value, int):
+            return str(value)
+    return value
+
+
+def _model(draft: Draft, name: str, value: str) -> None:
+    outcome = Outcome.NATIVE if value == draft.card.model else Outcome.CONVERTED
+    draft.end(name, outcome, draft.card.model, key=draft.card.fields["model"])
+
+
+def _n(draft: Draft, name: str, value: int) -> None:
+    if value == 1:
+        draft.end(name, Outcome.NATIVE, 1, reason="one submit makes one picture")
+        return
+    reason = f"{value} submits of one picture each, every one paid on its own"
+    draft.end(name, Outcome.CONVERTED, [1] * min(value, 16), reason=reason)
+
+
+def _seed(draft: Draft, name: str, value: int) -> None:
+    _word(draft, name, value)
+    n = draft.request.n or 1
+    if n > 1 and draft.entries[-1].outcome is Outcome.NATIVE:
+        draft.entries[-1] = replace(
+            draft.entries[-1],
+            outcome=Outcome.CONVERTED,
+            became=list(range(value, value + min(n, 16))),
+            reason=f"picture i of {n} takes seed {value} + i - 1",
+        )
+
+
+def _client_request_id(draft: Draft, name: str, value: str) -> None:
+    if name in draft.card.fields:
+        _word(draft, name, value)
+    else:
+        reason = "kept by unified-flux beside the picture; the provider has no field for it"
+        draft.end(name, Outcome.CONVERTED, reason=reason)
+
+
+def _later(draft: Draft, name: str, value: Any) -> None:
+    """Fields that are translated together with others."""
+
+
+_RULES: dict[str, Callable[[Draft, str, Any], None]] = {
+    "model": _model,
+    "n": _n,
+    "seed": _seed,
+    "client_request_id": _client_request_id,
+    "references": _later,
+    "extra": _later,
+    **dict.fromkeys(sizing.FIELDS, _later),
+}
+
+
+def _references(draft: Draft, opened: Sequence[OpenedReference], place: PlaceReferences) -> None:
+    said = [reference.url or reference.name or "image" for reference in opened]
+    reason = "; ".join(_reference_faults(draft.card, opened))
+    if reason:
+        draft.end("references", Outcome.REJECTED, said=said, reason=reason)
+        return
+    placed = place(opened, draft.card)
+    draft.values.update(placed)
+    local = any(reference.source for reference in opened)
+    by = {"upload": "sent through the Files API first", "base64": "sent inline as base64"}
+    draft.end(
+        "references",
+        Outcome.CONVERTED if local else Outcome.NATIVE,
+        list(placed),
+        said=said,
+        key=", ".join(placed),
+        reason=by[draft.card.references["local"]] if local else None,
+    )
+
+
+def _reference_faults(card: Card, opened: Sequence[OpenedReference]) -> list[str]:
+    rules = card.references
+    if not rules:
+        return [f"{card.model} takes no reference images"]
+    faults = []
+    if len(opened) > rules["max_count"]:
+        images = "image" if rules["max_count"] == 1 else "images"
+        faults.append(f"{card.model} takes at most {rules['max_count']} {images}, got {len(opened)}")
+    for reference in opened:
+        name = safe(reference.name or "image", 80)
+        if reference.size > rules["max_bytes"]:
+            most = rules["max_bytes"] / 1e6
+            faults.append(f"{name} has {reference.size / 1e6:.1f} MB, at most {most:g} MB are taken")
+        if reference.source and reference.mime not in rules["mime"]:
+            faults.append(f"{name} is {reference.mime}, taken are {', '.join(rules['mime'])}")
+    return faults
+
+
+def _extra(draft: Draft) -> None:
+    card = draft.card
+    for provider, entries in draft.request.extra.items():
+        for key, value in entries.items():
+            name = f"extra.{provider}.{key}"
+            if provider != card.provider:
+                reason = f"for {provider}, not for {card.provider}"
+                draft.end(name, Outcome.DROPPED, said=value, reason=reason, refuses=False)
+                continue
+            path = card.parameter(key)
+            fault = _extra_fault(draft, key, path)
+            if fault:
+                draft.end(name, Outcome.REJECTED, said=value, reason=fault)
+            else:
+                draft.values[path] = value
+                draft.end(name, Outcome.NATIVE, value, said=value, key=path)
+
+
+def _extra_fault(draft: Draft, key: str, path: str) -> str | None:
+    card = draft.card
+    if path in draft.values or path in card.reference_keys or path == card.fields["prompt"]:
+        owner = next((ours for ours, theirs in card.fields.items() if theirs == path), "references")
+        return f"the field {owner} says this; extra never overrides a field"
+    if key not in card.parameters:
+        hint = did_you_mean(key, card.parameters)
+        return f"{card.model} has no parameter {safe(key, 60)}{hint}"
+    return None
+
+
+def _judge(
+    card: Card, values: dict[str, Any], entries: list[Entry]
+) -> tuple[dict[str, Any], list[Entry], list[Problem]]:
+    """The payload against the schema: violations become the rejections of the fields they hit."""
+    payload = assemble(card, values)
+    found = card.checker.violations(payload)
+    if not found:
+        return payload, entries, []
+    broken = []
+    for violation in found:
+        hit = [i for i, entry in enumerate(entries) if _covers(entry.key, violation.path)]
+        if not hit:
+            broken.append(Problem(field=violation.path, message=violation.message))
+        for i in hit:
+            leaf = card.leaves.get(violation.path, {})
+            entries[i] = replace(
+                entries[i],
+                outcome=Outcome.REJECTED,
+                reason=violation.message,
+                nearest=contract.nearest(values.get(violation.path), leaf),
+                became=None,
+            )
+            values.pop(violation.path, None)
+    return assemble(card, values), entries, broken
+
+
+def _covers(key: str | None, path: str) -> bool:
+    return key is not None and any(path == k or path.startswith(f"{k}.") for k in key.split(", "))
+
+
+def assemble(card: Card, values: dict[str, Any]) -> dict[str, Any]:
+    """Dotted keys as nested objects, in the card's order."""
+    payload: dict[str, Any] = {}
+    for path in [*(p for p in card.leaves if p in values), *(p for p in values if p not in card.leaves)]:
+        *parents, last = path.split(".")
+        place = payload
+        for parent in parents:
+            place = place.setdefault(parent, {})
+        place[last] = values[path]
+    return payload
+
+
+def fill(payload: Any, urls: dict[str, str]) -> Any:
+    """The payload with each placeholder whose sha256 was uploaded replaced by its URL."""
+    if isinstance(payload, dict):
+        return {key: fill(value, urls) for key, value in payload.items()}
+    if isinstance(payload, list):
+        return [fill(value, urls) for value in payload]
+    if isinstance(payload, Placeholder):
+        return urls.get(payload.reference.sha256, payload)
+    return payload
+
+
+def shown(payload: Any) -> Any:
+    """The payload as `--json` and sidecars print it: local bytes by sha256, size and type."""
+    if isinstance(payload, dict):
+        return {key: shown(value) for key, value in payload.items()}
+    if isinstance(payload, list):
+        return [shown(value) for value in payload]
+    if isinstance(payload, Placeholder):
+        reference = payload.reference
+        return {
+            "placeholder": "local image",
+            "name": reference.name,
+            "mime": reference.mime,
+            "size": reference.size,
+            "sha256": reference.sha256,
+        }
+    return payload

@@ -1,0 +1,237 @@
+"""One HTTP exchange as data, and what adapters read out of answers. No socket in sight."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Protocol
+
+from unified_flux.errors import ProtocolError, ProviderError
+from unified_flux.money import Charge
+from unified_flux.text import safe
+
+# Far above any documented answer (an image comes by URL), far below what would hurt.
+MAX_ANSWER_BYTES = 8 * 1024 * 1024
+
+
+class Source(Protocol):
+    """Bytes of a reference that only a transport opens."""
+
+    def blocks(self) -> Iterator[bytes | memoryview]:
+        """The bytes from the start, in blocks; may be called again for another sending."""
+
+
+class Blob(Protocol):
+    """Bytes of a fetched picture, kept on disk until they are saved where they belong."""
+
+    @property
+    def size(self) -> int:
+        """In bytes."""
+
+    @property
+    def sha256(self) -> str:
+        """As hex."""
+
+    @property
+    def head(self) -> bytes:
+        """The first bytes, enough to sniff format and dimensions."""
+
+    def read(self) -> bytes:
+        """All of them."""
+
+    def save(self, path: str | os.PathLike[str], *, force: bool = False) -> Path:
+        """Copy them, untouched, to `path`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenedReference:
+    """What is known of an input image before anything is sent.
+
+    Either `url` is set (the provider fetches it) or `source`, `size` (bytes), `mime`, `sha256`,
+    `width` and `height` (pixels, from the header) are.
+    """
+
+    name: str | None = None
+    mime: str | None = None
+    url: str | None = None
+    source: Source | None = None
+    size: int = 0
+    sha256: str = ""
+    width: int = 0
+    height: int = 0
+
+
+class Placeholder(str):
+    """Stands in a payload for the bytes of a local reference.
+
+    It is a short string, so a payload stays plain JSON for the schema, the sidecar and the log,
+    while the transport recognises it and streams the real bytes in its place.
+    """
+
+    reference: OpenedReference
+
+    def __new__(cls, reference: OpenedReference) -> Placeholder:
+        self = super().__new__(
+            cls, f"<{reference.mime}, {reference.size} bytes, sha256 {reference.sha256}>"
+        )
+        self.reference = reference
+        return self
+
+
+class Purpose(StrEnum):
+    """Why an exchange is made; money hangs on `SUBMIT` alone."""
+
+    UPLOAD = "upload"
+    SUBMIT = "submit"
+    POLL = "poll"
+    FETCH = "fetch"
+    ASK = "ask"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """One part of a multipart form: a text value, or a reference's bytes."""
+
+    name: str
+    value: str | OpenedReference
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WireRequest:
+    """One request as data. `json` may hold placeholders; `parts` make a multipart form.
+
+    `signed` asks the transport to put the provider's key on; an adapter never holds it.
+    """
+
+    purpose: Purpose
+    url: str
+    method: str = "GET"
+    headers: Mapping[str, str] = field(default_factory=dict)
+    json: Any = None
+    parts: tuple[Part, ...] = ()
+    body: bytes = b""
+    signed: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WireResponse:
+    """One answer as data; header names are lower case. `blob` holds what a fetch brought."""
+
+    status: int
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""
+    blob: Blob | None = None
+
+    def object(self) -> dict[str, Any]:
+        """The body as a JSON object.
+
+        Raises:
+            ProtocolError: When it is not JSON, or JSON of another shape.
+        """
+        found = parse_json(self.body)
+        if not isinstance(found, dict):
+            raise ProtocolError(
+                f"the answer (HTTP {self.status}) is a JSON {type(found).__name__}, not an object"
+            )
+        return found
+
+    @property
+    def retry_after(self) -> float | None:
+        """Seconds of a Retry-After header; a date or nonsense counts as absent."""
+        try:
+            seconds = float(self.headers.get("retry-after", ""))
+        except ValueError:
+            return None
+        return seconds if 0 <= seconds < float("inf") else None
+
+
+def parse_json(body: bytes) -> Any:
+    """JSON from a stranger: size capped, no NaN, nesting errors caught.
+
+    Raises:
+        ProtocolError: When the bytes are not acceptable JSON.
+    """
+    if len(body) > MAX_ANSWER_BYTES:
+        raise ProtocolError(f"the answer is larger than {MAX_ANSWER_BYTES} bytes")
+    try:
+        return json.loads(body, parse_constant=_no_constant)
+    except (ValueError, RecursionError) as error:
+        start = safe(body[:60].decode("utf-8", "replace"))
+        raise ProtocolError(f"the answer is not JSON; it begins: {start!r}") from error
+
+
+def _no_constant(word: str) -> Any:
+    raise ValueError(word)
+
+
+class Phase(StrEnum):
+    """Where a job stands, in our words."""
+
+    PREPARED = "prepared"
+    UPLOADING = "uploading"
+    SENDING = "sending"
+    ACCEPTED = "accepted"
+    RUNNING = "running"
+    FETCHING = "fetching"
+    DONE = "done"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """Accepted work as plain data.
+
+    Attributes:
+        id: The provider's own id.
+        word: The provider's own status word.
+        phase: RUNNING, DONE or FAILED in our words.
+        charge: What the answer says of money so far.
+        failure: The provider's reason, where the job failed.
+        notes: What was odd about the answer; reported, never fatal.
+    """
+
+    provider: str
+    model: str
+    id: str
+    phase: Phase = Phase.RUNNING
+    word: str = ""
+    charge: Charge = field(default_factory=Charge)
+    progress: float | None = None
+    failure: ProviderError | None = None
+    notes: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return f"{self.provider}/{self.model}/{self.id}"
+
+    @classmethod
+    def parse(cls, text: str) -> Job | None:
+        """The job that `str(job)` names, None where the text has another shape."""
+        provider, _, rest = text.partition("/")
+        model, _, identity = rest.partition("/")
+        if not (provider and model and identity):
+            return None
+        return cls(provider=provider, model=model, id=identity)
+
+    def noting(self, *notes: str) -> Job:
+        """The same job with more notes."""
+        return replace(self, notes=(*self.notes, *notes))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Output:
+    """A finished job and where its pictures are."""
+
+    job: Job
+    urls: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UploadedFile:
+    """What an upload returned: the URL to put into the payload."""
+
+    url: str
+    id: str | None = None
