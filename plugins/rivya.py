@@ -14,7 +14,13 @@ from urllib.parse import quote, unquote, urlsplit
 
 from unified_flux.adapter import Adapter, Auth, read_complaint, text
 from unified_flux.contract import Card
-from unified_flux.errors import InsufficientFunds, ProtocolError, ProviderError, RateLimited, Unauthorized
+from unified_flux.errors import (
+    InsufficientFunds,
+    ProtocolError,
+    ProviderError,
+    RateLimited,
+    Unauthorized,
+)
 from unified_flux.money import Basis, Charge, Money, parse_amount
 from unified_flux.wire import (
     Job,
@@ -134,7 +140,9 @@ def _media_item(reference: OpenedReference) -> dict[str, Any]:
 
 def _charge(found: Mapping[str, Any], *, settled: bool) -> Charge:
     """Final credits once the job has ended; until then what is reserved."""
-    name, basis = ("final_credits", Basis.BILLED) if settled else ("reserved_credits", Basis.RESERVED)
+    name, basis = (
+        ("final_credits", Basis.BILLED) if settled else ("reserved_credits", Basis.RESERVED)
+    )
     raw = {key: found[key] for key in ("reserved_credits", "final_credits") if key in found}
     amount = parse_amount(found.get(name))
     if amount is None:

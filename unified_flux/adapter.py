@@ -102,9 +102,13 @@ class Adapter(ABC):
     card_package: ClassVar[str] = "unified_flux.schemas"
     api_version: ClassVar[int] = API_VERSION
 
-    def __init__(self, base_url: str | None = None, options: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, base_url: str | None = None, options: Mapping[str, str] | None = None
+    ) -> None:
         self.base = (base_url or self.base_url).rstrip("/")
-        self.chosen = {name: values[0] for name, values in self.options.items()} | dict(options or {})
+        self.chosen = {name: values[0] for name, values in self.options.items()} | dict(
+            options or {}
+        )
 
     @property
     def cards(self) -> tuple[Card, ...]:
@@ -178,8 +182,8 @@ class Adapter(ABC):
         self, complaint: Complaint, usual: type[ProviderError], status: int | None
     ) -> type[ProviderError]:
         """The error class for a complaint, `usual` where nothing speaks for another."""
-        if complaint.code in self.codes:
-            return self.codes[complaint.code]
+        if (coded := self.codes.get(complaint.code or "")) is not None:
+            return coded
         words = f"{complaint.code} {complaint.message}".lower()
         if usual in {ProviderError, JobFailed} and any(word in words for word in _MODERATION_WORDS):
             return Moderated

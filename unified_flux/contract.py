@@ -178,7 +178,8 @@ class Checker:
         import referencing
 
         keywords = {"x-ratio-between": _ratio_between}
-        kind = jsonschema.validators.extend(jsonschema.Draft202012Validator, keywords)
+        extend: Any = jsonschema.validators.extend
+        kind = extend(jsonschema.Draft202012Validator, keywords)
         return kind(self.schema, registry=referencing.Registry())
 
     def violations(self, value: Any) -> list[Violation]:

@@ -135,10 +135,13 @@ class Policy:
         """A policy from the words that a caller wrote."""
         words = frozenset([allow] if isinstance(allow, str) else allow)
         known = [f"{verb}:{name}" for verb, names in LOSSES.items() for name in names]
-        wrong = [word for word in sorted(words) if word not in known and ":extra." not in word]
+        wrong = [word for word in sorted(words) if word not in known]
         if wrong:
             problems = [
-                Problem(field="allow", message=f'"{safe(w)}" is no loss that can be allowed{did_you_mean(w, known)}')
+                Problem(
+                    field="allow",
+                    message=f'"{safe(w)}" is no loss that can be allowed{did_you_mean(w, known)}',
+                )
                 for w in wrong
             ]
             raise InvalidRequest(

@@ -6,6 +6,7 @@ import dataclasses
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from math import isnan
 from typing import IO, Any
 
 from unified_flux.errors import InvalidRequest, Problem
@@ -36,7 +37,9 @@ class Reference:
 
     def __repr__(self) -> str:
         kind = type(self.origin).__name__
-        shown = safe(self.origin, 80) if isinstance(self.origin, (str, os.PathLike)) else f"<{kind}>"
+        shown = (
+            safe(self.origin, 80) if isinstance(self.origin, (str, os.PathLike)) else f"<{kind}>"
+        )
         return f"Reference({shown!r})"
 
 
@@ -92,7 +95,7 @@ class ImageRequest:
         """Name and value of every field that the caller set."""
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
-            if value is not None and value != () and value != {}:
+            if value is not None and value not in ((), {}):
                 yield field.name, value
 
     def pictures(self) -> tuple[ImageRequest, ...]:
@@ -148,7 +151,9 @@ def _ratio(value: Any) -> str | None:
 def _safety(value: Any) -> str | None:
     low, high = SAFETY
     wrong = _whole(value)
-    return wrong or (None if low <= value <= high else f"must be {low} (strict) to {high}, not {value}")
+    return wrong or (
+        None if low <= value <= high else f"must be {low} (strict) to {high}, not {value}"
+    )
 
 
 def _one_of(options: Iterable[str]) -> Callable[[Any], str | None]:
@@ -192,15 +197,23 @@ def _nearest(name: str, value: Any) -> Any:
         meant = value.lower().replace("x", ":").replace("/", ":").replace(" ", "")
         return meant if parse_ratio(meant) else None
     if name == "output_format":
-        return {"jpg": "jpeg"}.get(str(value).lower().lstrip("."), None) or _same(value, OUTPUT_FORMATS)
+        return {"jpg": "jpeg"}.get(str(value).lower().lstrip(".")) or _same(value, OUTPUT_FORMATS)
     if name == "resolution":
         return _same(value, PIXELS)
-    if isinstance(value, float) and name in {"seed", "n", "width", "height"} and value == value // 1:
+    if (
+        isinstance(value, float)
+        and name in {"seed", "n", "width", "height"}
+        and value == value // 1
+    ):
         return int(value)
     if isinstance(value, float) and name == "seed" and abs(value) < 2**53:
         return int(value)
-    if name == "safety_tolerance" and not isinstance(value, bool) and isinstance(value, (int, float)):
-        return int(min(max(value, SAFETY[0]), SAFETY[1])) if value == value else None
+    if (
+        name == "safety_tolerance"
+        and not isinstance(value, bool)
+        and isinstance(value, (int, float))
+    ):
+        return None if isnan(value) else int(min(max(value, SAFETY[0]), SAFETY[1]))
     return None
 
 
@@ -221,8 +234,12 @@ def _field_problems(request: ImageRequest) -> Iterator[Problem]:
 def _joint_problems(request: ImageRequest) -> Iterator[Problem]:
     if (request.width is None) != (request.height is None):
         there, missing = ("width", "height") if request.height is None else ("height", "width")
-        yield Problem(field=there, message=f"needs {missing} beside it, or use aspect_ratio instead")
+        yield Problem(
+            field=there, message=f"needs {missing} beside it, or use aspect_ratio instead"
+        )
     if request.width is not None or request.height is not None:
         for name in ("aspect_ratio", "resolution"):
             if getattr(request, name) is not None:
-                yield Problem(field=name, message="excludes width and height; give one or the other")
+                yield Problem(
+                    field=name, message="excludes width and height; give one or the other"
+                )

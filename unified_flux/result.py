@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from unified_flux.errors import UnifiedFluxError
+from unified_flux.errors import Charged, OutputError, UnifiedFluxError
 from unified_flux.money import Charge, total
 from unified_flux.report import Report
 from unified_flux.wire import Blob, Job
@@ -54,7 +54,11 @@ class Image:
             OutputError: When the file exists and `force` is off, or the place cannot be written;
                 the picture stays in the spool and the error names it.
         """
-        return self.blob.save(path, force=force)
+        try:
+            return self.blob.save(path, force=force)
+        except OutputError as error:
+            error.job, error.charged = self.job, Charged.YES
+            raise
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -37,6 +37,13 @@ class Translation:
     report: Report
     broken: tuple[Problem, ...] = ()
 
+    def said(self, field: str) -> Any:
+        """What the payload says for one of our fields, None where it says nothing."""
+        found: Any = self.payload
+        for step in self.card.fields.get(field, "\0").split("."):
+            found = found.get(step) if isinstance(found, dict) else None
+        return found
+
 
 @dataclass(slots=True)
 class Draft:
@@ -69,10 +76,10 @@ def translate(
     if request.references:
         _references(draft, references, place)
     _extra(draft)
+    defaults = {key: value for key, value in card.defaults.items() if key not in draft.values}
     payload, entries, broken = _judge(card, draft.values, draft.entries)
     order = [name for name, _ in request.set_fields()]
     entries.sort(key=lambda entry: order.index(entry.field.partition(".")[0]))
-    defaults = {key: value for key, value in card.defaults.items() if key not in draft.values}
     return Translation(
         card=card,
         payload=payload,
@@ -134,7 +141,7 @@ def _n(draft: Draft, name: str, value: int) -> None:
         draft.end(name, Outcome.NATIVE, 1, reason="one submit makes one picture")
         return
     reason = f"{value} submits of one picture each, every one paid on its own"
-    draft.end(name, Outcome.CONVERTED, [1] * min(value, 16), reason=reason)
+    draft.end(name, Outcome.CONVERTED, value, reason=reason)
 
 
 def _seed(draft: Draft, name: str, value: int) -> None:
@@ -144,8 +151,8 @@ def _seed(draft: Draft, name: str, value: int) -> None:
         draft.entries[-1] = replace(
             draft.entries[-1],
             outcome=Outcome.CONVERTED,
-            became=list(range(value, value + min(n, 16))),
-            reason=f"picture i of {n} takes seed {value} + i - 1",
+            became=f"{value} to {value + n - 1}",
+            reason=f"each of the {n} pictures takes the next seed",
         )
 
 
@@ -199,12 +206,16 @@ def _reference_faults(card: Card, opened: Sequence[OpenedReference]) -> list[str
     faults = []
     if len(opened) > rules["max_count"]:
         images = "image" if rules["max_count"] == 1 else "images"
-        faults.append(f"{card.model} takes at most {rules['max_count']} {images}, got {len(opened)}")
+        faults.append(
+            f"{card.model} takes at most {rules['max_count']} {images}, got {len(opened)}"
+        )
     for reference in opened:
         name = safe(reference.name or "image", 80)
         if reference.size > rules["max_bytes"]:
             most = rules["max_bytes"] / 1e6
-            faults.append(f"{name} has {reference.size / 1e6:.1f} MB, at most {most:g} MB are taken")
+            faults.append(
+                f"{name} has {reference.size / 1e6:.1f} MB, at most {most:g} MB are taken"
+            )
         if reference.source and reference.mime not in rules["mime"]:
             faults.append(f"{name} is {reference.mime}, taken are {', '.join(rules['mime'])}")
     return faults
@@ -272,7 +283,10 @@ def _covers(key: str | None, path: str) -> bool:
 def assemble(card: Card, values: dict[str, Any]) -> dict[str, Any]:
     """Dotted keys as nested objects, in the card's order."""
     payload: dict[str, Any] = {}
-    for path in [*(p for p in card.leaves if p in values), *(p for p in values if p not in card.leaves)]:
+    for path in [
+        *(p for p in card.leaves if p in values),
+        *(p for p in values if p not in card.leaves),
+    ]:
         *parents, last = path.split(".")
         place = payload
         for parent in parents:

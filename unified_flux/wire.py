@@ -18,15 +18,23 @@ from unified_flux.text import safe
 MAX_ANSWER_BYTES = 8 * 1024 * 1024
 
 
+# A reference is read in blocks of this many bytes, a multiple of three so that base64 joins up.
+BLOCK = 48 * 1024 * 3
+
+
 class Source(Protocol):
     """Bytes of a reference that only a transport opens."""
 
     def blocks(self) -> Iterator[bytes | memoryview]:
-        """The bytes from the start, in blocks; may be called again for another sending."""
+        """The bytes from the start in blocks of `BLOCK`, the last as it comes; may be called again."""
 
 
 class Blob(Protocol):
     """Bytes of a fetched picture, kept on disk until they are saved where they belong."""
+
+    @property
+    def path(self) -> Path:
+        """Where they are kept."""
 
     @property
     def size(self) -> int:

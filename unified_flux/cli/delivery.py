@@ -1,0 +1,160 @@
+"""A result on its way to a person: files, sidecars, lines or JSON, and the exit code."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import click
+
+from unified_flux import __version__
+from unified_flux.cli.group import print_json
+from unified_flux.cli.session import Session
+from unified_flux.errors import OutputError
+from unified_flux.images import EXTENSION
+from unified_flux.money import Charge
+from unified_flux.output import SUFFIX_FORMAT, Target, write_sidecar
+from unified_flux.report import Report
+from unified_flux.request import ImageRequest
+from unified_flux.result import Failed, Image, ImageResult
+from unified_flux.text import safe
+
+PARTLY_DONE = 10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivery:
+    """One result and where it goes. `request` is None for a job that was resumed."""
+
+    session: Session
+    result: ImageResult
+    target: Target
+    report: Report
+    request: ImageRequest | None = None
+
+    def deliver(self, as_json: bool) -> int:
+        """Write every picture, say so, and return the exit code.
+
+        Raises:
+            OutputError: When no picture could be written; they stay in the spool.
+        """
+        written: list[tuple[Image, Path]] = []
+        failed = list(self.result.failed)
+        for image in self.result.images:
+            try:
+                written.append((image, self._write(image)))
+            except OutputError as error:
+                failed.append(Failed(index=image.index, error=error))
+        if not written:
+            raise failed[-1].error
+        if as_json:
+            print_json(self._json(written, failed))
+        else:
+            for image, path in written:
+                click.echo(self._line(image, path))
+        for one in failed:
+            click.echo(f"error: picture {one.index}: {one.error}", err=True)
+        return PARTLY_DONE if failed else 0
+
+    def _write(self, image: Image) -> Path:
+        extension = EXTENSION.get(image.format or "", ".bin")
+        path = self.target.path(self._names(image), extension, image.index, self._count)
+        image.save(path, force=self.target.force)
+        for note in (*image.notes, *self._renamed(path)):
+            self.session.note(f"note: {safe(path.name)}: {note}")
+        try:
+            write_sidecar(path, self._sidecar(image), force=self.target.force)
+        except OSError as error:
+            self.session.note(f"note: no sidecar beside {safe(path)}: {error.strerror}")
+        return path
+
+    @property
+    def _count(self) -> int:
+        return len(self.result.images) + len(self.result.failed)
+
+    def _names(self, image: Image) -> dict[str, Any]:
+        return {
+            "prompt": self.request.prompt if self.request else "",
+            "provider": self.result.provider,
+            "model": self.result.model,
+            "seed": image.seed,
+            "index": image.index,
+            "job": image.job.id,
+        }
+
+    def _renamed(self, path: Path) -> tuple[str, ...]:
+        wanted = self.target.wanted_format
+        got = SUFFIX_FORMAT.get(path.suffix.lower())
+        return (f"-o asked for {wanted}, the picture is {got}",) if wanted and wanted != got else ()
+
+    def _line(self, image: Image, path: Path) -> str:
+        where = f"{self.result.provider}/{self.result.model}"
+        size = f"{image.width}x{image.height} {image.format or 'unknown format'}"
+        place = f"sandbox {where}" if self.result.sandbox else where
+        return f"{safe(path)}  {size}  {place}  {self._price(image.charge)}  {image.seconds:.1f} s"
+
+    def _price(self, charge: Charge) -> str:
+        amount, _, unit = str(charge).partition(" ")
+        return f"{amount} sandbox {unit}" if self.result.sandbox and charge.money else str(charge)
+
+    def _sidecar(self, image: Image) -> dict[str, Any]:
+        return {
+            "schema_version": 1,
+            "sandbox": self.result.sandbox,
+            "provider": self.result.provider,
+            "model": self.result.model,
+            "request": request_json(self.request) if self.request else None,
+            "payload": image.payload,
+            "report": self.report.to_json(),
+            "defaults": self.report.defaults,
+            "job": str(image.job),
+            "charge": {**image.charge.to_json(), "raw": image.charge.raw},
+            "sha256": image.sha256,
+            "bytes": image.blob.size,
+            "format": image.format,
+            "width": image.width,
+            "height": image.height,
+            "seed": image.seed,
+            "notes": list(image.notes),
+            "seconds": round(image.seconds, 3),
+            "saved_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            "versions": {"unified-flux": __version__, "Pillow": metadata.version("Pillow")},
+        }
+
+    def _json(self, written: list[tuple[Image, Path]], failed: list[Failed]) -> dict[str, Any]:
+        return {
+            "schema_version": 1,
+            "sandbox": self.result.sandbox,
+            "provider": self.result.provider,
+            "model": self.result.model,
+            "jobs": [str(job) for job in self.result.jobs],
+            "images": [_image_json(image, path) for image, path in written],
+            "failed": [{"index": one.index, "error": one.error.to_json()} for one in failed],
+            "charge": self.result.charge.to_json(),
+            "report": self.report.to_json(),
+            "defaults": self.report.defaults,
+        }
+
+
+def _image_json(image: Image, path: Path) -> dict[str, Any]:
+    return {
+        "path": str(path),
+        "format": image.format,
+        "width": image.width,
+        "height": image.height,
+        "sha256": image.sha256,
+        "job": str(image.job),
+        "charge": image.charge.to_json(),
+        "notes": list(image.notes),
+    }
+
+
+def request_json(request: ImageRequest) -> dict[str, Any]:
+    """The request's set fields as plain JSON; references by name, their bytes never."""
+    found = dict(request.set_fields())
+    if request.references:
+        found["references"] = [repr(reference) for reference in request.references]
+    return found

@@ -1,0 +1,36 @@
+"""`unified-flux generate`: make pictures and write them to files."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from unified_flux.cli.group import COMMANDS
+from unified_flux.cli.options import request_options
+
+
+@click.command("generate", short_help=COMMANDS["generate"])
+@request_options
+def command(**values: Any) -> int:
+    """Make pictures of PROMPT: text, @file, or - for standard input.
+
+    With no provider configured, the built-in sandbox draws a picture and nothing is charged.
+    """
+    from unified_flux.cli.delivery import Delivery
+    from unified_flux.cli.live import Watch
+    from unified_flux.cli.session import ask
+
+    with Watch(values["quiet"]) as watch:
+        asked = ask(values, on_event=watch)
+        with asked.session.client as client:
+            asked.target.check(asked.request.n or 1)
+            result = client.generate(asked.request)
+    delivery = Delivery(
+        session=asked.session,
+        result=result,
+        target=asked.target,
+        report=asked.explain(result.report),
+        request=asked.request,
+    )
+    return delivery.deliver(values["as_json"])

@@ -1,0 +1,118 @@
+"""The command group: a table of commands, and one place where every error becomes words and a code."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from importlib import import_module
+from typing import Any
+
+import click
+
+from unified_flux import __version__
+from unified_flux.errors import UnifiedFluxError
+from unified_flux.text import did_you_mean, safe
+
+COMMANDS = {
+    "generate": "Make pictures and write them to files.",
+    "translate": "Show what would be sent, and what became of each field; sends nothing.",
+    "resume": "Fetch the picture of a job that is already accepted and paid.",
+    "models": "Show what each model can do, read from its card.",
+    "providers": "Show installed providers, their distribution, and whether a key is there.",
+    "balance": "Ask a provider what the account holds.",
+    "sandbox": "Serve the emulators on this machine until Ctrl-C.",
+    "config": "Show settings and where each came from.",
+    "doctor": "Check this installation and its settings.",
+    "completion": "Print the completion script of a shell.",
+}
+
+EPILOG = """\b
+Exit codes:
+  0 ok            4 credentials       8 provider or network failure, nothing charged
+  1 general       5 funds or limit    9 not in hand, but charged or maybe charged
+  2 usage         6 rate limited     10 partly done
+  3 bad request   7 refused content 130 interrupted
+"""
+
+
+class Commands(click.Group):
+    """Imports a command's file when that command runs, and no other."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        found: click.Command = import_module(f"unified_flux.cli.{cmd_name}").command
+        return found
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            hint = did_you_mean(args[0], COMMANDS)
+            ctx.fail(f'there is no command "{safe(args[0], 40)}"{hint}')
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(cls=Commands, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, message="unified-flux %(version)s")
+def group() -> None:
+    """One request, any provider of FLUX image models: paid once, nothing silent."""
+
+
+def run(arguments: list[str]) -> int:
+    """Run the command line and return its exit code; nothing leaves here as a traceback."""
+    as_json = "--json" in arguments
+    try:
+        code = group.main(arguments, prog_name="unified-flux", standalone_mode=False)
+    except click.UsageError as error:
+        return _usage(error, as_json)
+    except click.ClickException as error:
+        return _say(UnifiedFluxError(error.format_message()), as_json)
+    except UnifiedFluxError as error:
+        return _say(error, as_json)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("interrupted", err=True)
+        return 130
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 1
+    except Exception as error:
+        logging.getLogger("unified_flux").debug("unexpected", exc_info=True)
+        kind = type(error).__name__
+        unexpected = UnifiedFluxError(
+            f"unexpected {kind}: {safe(error, 200)}",
+            next_step="This is a fault of unified-flux; -v shows where it happened.",
+        )
+        return _say(unexpected, as_json)
+    return code if isinstance(code, int) else 0
+
+
+def _usage(error: click.UsageError, as_json: bool) -> int:
+    class UsageError(UnifiedFluxError):
+        code = 2
+
+    if isinstance(error, click.NoSuchOption) or error.ctx is None:
+        step = None
+    else:
+        step = f"{error.ctx.command_path} --help shows how."
+    return _say(UsageError(error.format_message().rstrip("."), next_step=step), as_json)
+
+
+def _say(error: UnifiedFluxError, as_json: bool) -> int:
+    if as_json:
+        print_json({"schema_version": 1, "error": error.to_json()})
+    click.echo(f"error: {error}", err=True)
+    return error.exit_code
+
+
+def print_json(found: Any) -> None:
+    """One JSON object on standard output."""
+    click.echo(json.dumps(found, ensure_ascii=False, indent=2, default=str))

@@ -1,0 +1,75 @@
+"""The live line while waiting, and what to say when a person interrupts it."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from types import TracebackType
+from typing import Any, Self
+
+import click
+
+from unified_flux.flow import Event
+from unified_flux.wire import Phase
+
+_WORDS = {
+    Phase.PREPARED: "preparing",
+    Phase.UPLOADING: "uploading the references",
+    Phase.SENDING: "sending",
+    Phase.ACCEPTED: "accepted, waiting",
+    Phase.RUNNING: "waiting",
+    Phase.FETCHING: "fetching the picture",
+    Phase.DONE: "done",
+}
+_log = logging.getLogger("unified_flux")
+
+
+class Watch:
+    """Listens to events: draws the live line on a terminal, remembers the jobs that are open."""
+
+    def __init__(self, quiet: bool) -> None:
+        self._line: Any = None
+        self._drawn = not quiet and sys.stderr.isatty()
+        self._phase = Phase.PREPARED
+        self._started = time.monotonic()
+        self._open: dict[str, None] = {}
+
+    def __call__(self, event: Event) -> None:
+        """An event of a flow."""
+        self._phase = event.phase
+        job = str(event.job) if event.job else None
+        _log.info(
+            "%s%s%s", event.phase, f" {job}" if job else "", f": {event.note}" if event.note else ""
+        )
+        if job and event.phase is Phase.DONE:
+            self._open.pop(job, None)
+        elif job:
+            self._open[job] = None
+
+    def __enter__(self) -> Self:
+        if self._drawn:
+            from rich.console import Console
+            from rich.live import Live
+
+            self._line = Live(
+                self, console=Console(stderr=True), transient=True, refresh_per_second=8
+            )
+            self._line.start()
+        return self
+
+    def __rich__(self) -> Any:
+        from rich.text import Text
+
+        return Text(f"{_WORDS.get(self._phase, '')}  {time.monotonic() - self._started:.1f} s")
+
+    def __exit__(
+        self, kind: type[BaseException] | None, _: BaseException | None, __: TracebackType | None
+    ) -> None:
+        if self._line is not None:
+            self._line.stop()
+        if kind is KeyboardInterrupt:
+            for job in self._open:
+                click.echo(f"{job} is accepted and goes on: unified-flux resume {job}", err=True)
+            if self._phase is Phase.SENDING:
+                click.echo("a paid submit was on its way: look at your account", err=True)

@@ -1,0 +1,87 @@
+"""`unified-flux models`: what each model can do, read from its card."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from unified_flux.cli.group import COMMANDS, print_json
+
+if TYPE_CHECKING:
+    from unified_flux.contract import Card
+
+
+@click.command("models", short_help=COMMANDS["models"])
+@click.option("-p", "--provider", help="Only this provider's.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
+def command(provider: str | None, as_json: bool) -> None:
+    """Show what each model can do. Needs no key and sends nothing."""
+    from unified_flux import registry
+
+    names = [provider] if provider else registry.names()
+    cards = [card for name in names for card in registry.make_adapter(name).cards]
+    if as_json:
+        print_json({"schema_version": 1, "models": [_json(card) for card in cards]})
+        return
+    from unified_flux.cli.tables import draw_table
+
+    rows = [
+        [
+            card.provider,
+            card.model,
+            card.family,
+            card.references.get("max_count", 0),
+            _price(card),
+            "; ".join(_abilities(card)),
+        ]
+        for card in cards
+    ]
+    draw_table(["provider", "model", "family", "references", "price", "takes"], rows)
+
+
+def _price(card: Card) -> str:
+    rows = card.facts.get("prices", [])
+    said = [f"{row['amount']} {row['unit']} per {row['per']} ({row['basis']})" for row in rows]
+    return ", ".join(said) or "unknown"
+
+
+def _abilities(card: Card) -> Iterator[str]:
+    """Each field of ours that the model takes, with what its schema allows."""
+    for field, key in card.fields.items():
+        if field not in {"model", "prompt", "client_request_id"}:
+            yield f"{field} {_domain(card.leaves[key])}".strip()
+    limit = card.leaves[card.fields["prompt"]].get("maxLength")
+    if limit:
+        yield f"prompt up to {limit} characters"
+
+
+def _domain(leaf: Any) -> str:
+    if "enum" in leaf:
+        return "|".join(str(option) for option in leaf["enum"] if option is not None)
+    if "x-ratio-between" in leaf:
+        return " to ".join(leaf["x-ratio-between"])
+    if "minimum" in leaf and "maximum" in leaf:
+        return f"{leaf['minimum']} to {leaf['maximum']}"
+    if "multipleOf" in leaf:
+        return f"from {leaf['minimum']} in steps of {leaf['multipleOf']}"
+    return f"from {leaf['minimum']}" if "minimum" in leaf else ""
+
+
+def _json(card: Card) -> dict[str, Any]:
+    return {
+        "provider": card.provider,
+        "model": card.model,
+        "family": card.family,
+        "title": card.schema["title"],
+        "fields": {
+            field: {"key": key, "schema": card.leaves[key]} for field, key in card.fields.items()
+        },
+        "parameters": list(card.parameters),
+        "references": card.references or None,
+        "prices": card.facts.get("prices", []),
+        "polling": card.facts["polling"],
+        "prompt_language": card.facts.get("prompt_language"),
+        "source": card.facts["source"],
+    }

@@ -1,0 +1,108 @@
+"""The flags that commands share. Only syntax is judged here: what a value means is the library's."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from unified_flux.text import safe
+
+
+class Number(click.ParamType[Any]):
+    """A number; whether it must be whole is the library's to say."""
+
+    name = "number"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if not isinstance(value, str):
+            return value
+        for kind in (int, float):
+            try:
+                return kind(value)
+            except ValueError:
+                continue
+        self.fail(f"{safe(value, 40)!r} is not a number", param, ctx)
+
+
+class Size(click.ParamType[Any]):
+    """`WxH` as two numbers."""
+
+    name = "WxH"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        match = re.fullmatch(r"([0-9]{1,9})[xX×]([0-9]{1,9})", str(value))
+        if not match:
+            self.fail(f"{safe(value, 40)!r} is not WxH, such as 1024x768", param, ctx)
+        return int(match[1]), int(match[2])
+
+
+class Pair(click.ParamType[Any]):
+    """`key=value`."""
+
+    name = "key=value"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if isinstance(value, tuple):
+            return value
+        key, equals, text = str(value).partition("=")
+        if not (key and equals):
+            self.fail(f"{safe(value, 40)!r} is not key=value", param, ctx)
+        return key, text
+
+
+_CHOICE = (
+    click.option("-p", "--provider", help="The provider to use."),
+    click.option(
+        "-m", "--model", help="A family such as flux-kontext-pro, or a provider's model id."
+    ),
+    click.option(
+        "--sandbox", is_flag=True, help="Use the provider's emulator; nothing is charged."
+    ),
+)
+_REQUEST = (
+    click.argument("prompt"),
+    click.option("-i", "--image", "images", multiple=True, help="Reference image: path, URL, data URI or - (repeatable)."),
+    click.option("-o", "--output", help="File, folder/ or template such as {prompt}-{seed}.png."),
+    click.option("-n", type=Number(), help="How many pictures; each is paid."),
+    click.option("--aspect-ratio", metavar="W:H"),
+    click.option("--resolution", metavar="1K|2K"),
+    click.option("--size", type=Size(), help="Pixels, instead of ratio and resolution."),
+    click.option("--format", "output_format", metavar="png|jpeg"),
+    click.option("--seed", type=Number()),
+    click.option("--upsample/--no-upsample", "prompt_upsampling", default=None, help="Whether the provider may rewrite the prompt."),
+    click.option("--safety", "safety_tolerance", type=Number(), help="0 (strict) to 6 (permissive)."),
+    click.option("--translate/--no-translate", "translate_prompt", default=None, help="Whether the provider may translate the prompt."),
+    click.option("--watermark", metavar="TEXT"),
+    click.option("--set", "sets", type=Pair(), multiple=True, help="The provider's own parameter (repeatable)."),
+    click.option("--allow", multiple=True, metavar="LOSS", help="Permit one loss: drop:FIELD or approximate:FIELD (repeatable)."),
+    click.option("--adapt", is_flag=True, help="Permit every loss but prompt and references."),
+    click.option("--request-id", "client_request_id", help="Your own id for tracing."),
+    click.option("--force", is_flag=True, help="Overwrite files."),
+)  # fmt: skip
+timeout_option = click.option(
+    "--timeout", type=Number(), help="Seconds until a picture must be done."
+)
+_TALK = (
+    click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output."),
+    click.option("-q", "--quiet", is_flag=True, help="Nothing on standard error but errors."),
+    click.option("-v", "--verbose", is_flag=True, help="Say what happens, keys masked."),
+)
+
+Command = Callable[..., Any]
+
+
+def _all(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
+    def decorate(command: Command) -> Command:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+choice_options = _all(*_CHOICE)
+talk_options = _all(*_TALK)
+request_options = _all(*_REQUEST[:1], *_CHOICE, *_REQUEST[1:], timeout_option, *_TALK)

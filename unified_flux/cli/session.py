@@ -1,0 +1,157 @@
+"""From flags to a client and a request: settings read, provider chosen, prompt and references named."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import click
+
+from unified_flux import config as configuration
+from unified_flux import registry
+from unified_flux.client import Client, choose_provider
+from unified_flux.config import Config
+from unified_flux.contract import typed
+from unified_flux.errors import InvalidRequest
+from unified_flux.output import Target
+from unified_flux.report import Report
+from unified_flux.request import ImageRequest, Reference
+from unified_flux.text import safe
+
+NOTHING_CONFIGURED = (
+    "no provider is configured: using the built-in sandbox (a drawn picture, nothing is charged)"
+)
+_SAME_NAME = (
+    "model", "aspect_ratio", "resolution", "seed", "prompt_upsampling", "safety_tolerance",
+    "translate_prompt", "watermark", "n", "client_request_id",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Session:
+    """What a command works with: the chosen provider's client, and how to talk to the person."""
+
+    client: Client
+    quiet: bool
+
+    def note(self, text: str) -> None:
+        """A line for humans, on standard error."""
+        if not self.quiet:
+            click.echo(text, err=True)
+
+
+def open_session(values: Mapping[str, Any], *, fallback: bool, **settings: Any) -> Session:
+    """Read the settings and choose the provider.
+
+    Args:
+        values: The command's flags.
+        fallback: Whether the sandbox serves where nothing at all is configured.
+        settings: For `Client`.
+    """
+    if values.get("verbose"):
+        logging.basicConfig(level=logging.DEBUG, format="%(levelname)s %(name)s: %(message)s")
+        logging.getLogger("urllib3").setLevel(logging.INFO)
+    config = read_config(values)
+    nothing = fallback and config.get("provider") is None and not config.keys()
+    sandbox = bool(values.get("sandbox")) or nothing
+    chosen = choose_provider(config, sandbox=sandbox)
+    client = Client(chosen, sandbox=sandbox, config=config, **settings)
+    session = Session(client=client, quiet=bool(values.get("quiet")))
+    for warning in config.warnings:
+        session.note(f"warning: {warning}")
+    if nothing:
+        session.note(NOTHING_CONFIGURED)
+    return session
+
+
+def read_config(values: Mapping[str, Any]) -> Config:
+    """The settings of this working folder; the provider and model flags win over all."""
+    flags = {name: values.get(name) for name in ("provider", "model")}
+    return configuration.load(registry.names(), arguments=flags)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """A request as the command line asked it, and where its pictures go."""
+
+    session: Session
+    request: ImageRequest
+    target: Target
+    format_from_output: bool
+
+    def explain(self, report: Report) -> Report:
+        """The report, saying so where `-o` chose the format."""
+        if not self.format_from_output:
+            return report
+        reason = f"asked by -o {safe(self.target.asked, 80)}"
+        entries = tuple(
+            replace(entry, reason=reason) if entry.field == "output_format" else entry
+            for entry in report.entries
+        )
+        return replace(report, entries=entries)
+
+
+def ask(values: Mapping[str, Any], *, fallback: bool = True, **settings: Any) -> Asked:
+    """The flags of generate and translate as a client, a request and a target."""
+    session = open_session(
+        values,
+        fallback=fallback,
+        allow=values["allow"],
+        adapt=values["adapt"],
+        timeout=values["timeout"],
+        **settings,
+    )
+    target = Target(values["output"], values["force"])
+    card = session.client.card()
+    extra = {
+        key: typed(text, card.leaves.get(card.parameter(key), {})) for key, text in values["sets"]
+    }
+    # `-o x.png` asks for png where the model has a choice that includes it.
+    leaf = card.leaves.get(card.fields.get("output_format", ""), {})
+    suggested = target.wanted_format if target.wanted_format in leaf.get("enum", ()) else None
+    width, height = values["size"] or (None, None)
+    request = ImageRequest(
+        prompt=read_prompt(values["prompt"]),
+        references=tuple(_reference(image) for image in values["images"]),
+        width=width,
+        height=height,
+        output_format=values["output_format"] or suggested,
+        extra={session.client.provider: extra} if extra else {},
+        **{name: values[name] for name in _SAME_NAME},
+    )
+    return Asked(
+        session=session,
+        request=request,
+        target=target,
+        format_from_output=suggested is not None and not values["output_format"],
+    )
+
+
+def read_prompt(argument: str) -> str:
+    """The prompt itself, `@file`, or `-` for standard input.
+
+    Raises:
+        InvalidRequest: When the file cannot be read as text.
+    """
+    if argument == "-":
+        return sys.stdin.read().rstrip("\n")
+    if not argument.startswith("@") or argument == "@":
+        return argument
+    try:
+        return Path(argument[1:]).read_text("utf-8").rstrip("\n")
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or "is not UTF-8 text"
+        raise InvalidRequest(
+            f"the prompt's file {safe(argument[1:])}: {reason.lower()}",
+            next_step="A prompt that begins with @ names a file; pipe it into - to say it as it is.",
+        ) from None
+
+
+def _reference(image: str) -> Reference:
+    if image == "-":
+        return Reference(sys.stdin.buffer, name="stdin")
+    return Reference(image)

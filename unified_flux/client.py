@@ -1,0 +1,388 @@
+"""The public face: a `Client` speaks to one provider."""
+
+from __future__ import annotations
+
+import random
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from types import TracebackType
+from typing import Any, Self
+
+from unified_flux import config as configuration
+from unified_flux import flow, registry
+from unified_flux.adapter import Adapter
+from unified_flux.addresses import is_loopback, split_url
+from unified_flux.config import Config, Origin, check_base_url, check_options, key_name, url_name
+from unified_flux.contract import Card, choose
+from unified_flux.errors import ConfigurationError, InvalidRequest, MissingKey, UnifiedFluxError
+from unified_flux.flow import Ask, Event, Finished, Pace
+from unified_flux.images import sniff
+from unified_flux.money import Money
+from unified_flux.output import Spool, differences
+from unified_flux.references import open_references
+from unified_flux.report import Policy, Report
+from unified_flux.request import ImageRequest
+from unified_flux.result import Failed, Image, ImageResult
+from unified_flux.scheduler import Transport, World, run, run_all
+from unified_flux.secret import Secret
+from unified_flux.text import safe
+from unified_flux.translation import Translation, require, shown
+from unified_flux.transports.signing import Signer
+from unified_flux.wire import Job, OpenedReference, Part, WireRequest
+
+# The sandbox's own keys begin so; no provider's does.
+SANDBOX_KEY = "sandbox_"
+_DAY = 86_400.0
+
+
+@dataclass(frozen=True, slots=True)
+class Wire:
+    """The exchanges that a request would make, up to the paid one."""
+
+    requests: tuple[WireRequest, ...]
+    signer: Signer
+
+    def to_json(self) -> list[dict[str, Any]]:
+        """As `translate --wire` prints them, the key masked."""
+        return [
+            {
+                "purpose": str(request.purpose),
+                "method": request.method,
+                "url": request.url,
+                "headers": self.signer.headers(request),
+                "json": shown(request.json),
+                "parts": [_shown_part(part) for part in request.parts],
+            }
+            for request in self.requests
+        ]
+
+
+def _shown_part(part: Part) -> dict[str, Any]:
+    if isinstance(part.value, str):
+        return {"name": part.name, "value": part.value}
+    file = part.value
+    return {"name": part.name, "file": file.name, "mime": file.mime, "sha256": file.sha256}
+
+
+class Client:
+    """One provider, ready to make pictures.
+
+    Args:
+        provider: The installed adapter's name.
+        api_key: The provider's key; not needed to translate.
+        base_url: Another address for it: https, or http on this machine.
+        sandbox: Let the provider's emulator answer, in this process; nothing is charged.
+        allow, adapt: The losses allowed in translation, see `Policy`.
+        timeout: Seconds until a picture must be done.
+        on_event: Called with an `Event` whenever the phase of a job changes.
+        config: Settings read elsewhere; `Client.from_config` reads the usual places.
+
+    Raises:
+        ConfigurationError: When the provider, the key or the address is not usable.
+    """
+
+    def __init__(
+        self,
+        provider: str,
+        *,
+        api_key: str | None = None,
+        base_url: str | None = None,
+        sandbox: bool = False,
+        allow: Iterable[str] = (),
+        adapt: bool = False,
+        timeout: float | None = None,
+        on_event: Callable[[Event], None] | None = None,
+        config: Config | None = None,
+    ) -> None:
+        self.config = config or Config((provider,))
+        given = {key_name(provider): api_key, url_name(provider): base_url, "timeout": timeout}
+        for name, value in given.items():
+            if value is not None:
+                self.config.values[name] = Origin(value, "the call", 0)
+        self.provider = provider
+        self._emulated = sandbox
+        options = self.config.options(provider)
+        check_options(provider, options, registry.adapter_class(provider).options)
+        address = base_url or (None if sandbox else self.config.base_url(provider))
+        if address:
+            check_base_url(address, "base_url")
+        self.adapter: Adapter = registry.make_adapter(provider, address, options)
+        inherited = self.config.policy
+        self.policy = Policy(inherited.allow | Policy.of(allow).allow, adapt)
+        self._on_event = on_event
+        self._spool = Spool(self.config.home / "spool")
+        self._chance = random.SystemRandom()
+
+    @classmethod
+    def from_config(
+        cls, provider: str | None = None, *, sandbox: bool = False, **settings: Any
+    ) -> Self:
+        """A client for the provider that the configuration chooses.
+
+        Args:
+            provider: Chooses it here.
+            sandbox: Use its emulator; with nothing configured, any provider's.
+            settings: As for `Client`.
+
+        Raises:
+            MissingKey: When nothing is configured, or the chosen provider has no key.
+            ConfigurationError: When several keys are there and no provider is chosen.
+        """
+        config = settings.pop("config", None) or configuration.load(registry.names())
+        chosen = provider or choose_provider(config, sandbox=sandbox)
+        return cls(chosen, sandbox=sandbox, config=config, **settings)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, _: type[BaseException] | None, __: BaseException | None, ___: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close connections. Pictures that were not saved stay in the spool for some days."""
+        if "_transport" in self.__dict__:
+            self._transport.close()
+
+    @property
+    def sandbox(self) -> bool:
+        """Whether an emulator answers, in this process or behind a local port."""
+        if self._emulated:
+            return True
+        key = self.config.values.get(key_name(self.provider))
+        host = (split_url(self.adapter.base) or split_url("https://x/")).hostname  # type: ignore[union-attr]
+        return bool(key and str(key.value).startswith(SANDBOX_KEY) and is_loopback(host or ""))
+
+    def card(self, model: str | None = None) -> Card:
+        """The card of a family or model id, of the configured model where none is named."""
+        return choose(self.adapter.cards, model or self.config.get("model"))
+
+    def translate(self, request: ImageRequest) -> Translation:
+        """What would be sent, and what became of each field. Sends nothing, needs no key.
+
+        Raises:
+            TranslationError: With every problem at once.
+        """
+        references = open_references(request.references)
+        return self._translate(request, self.card(request.model), references)
+
+    def _translate(
+        self, request: ImageRequest, card: Card, references: Sequence[OpenedReference]
+    ) -> Translation:
+        return require(self.adapter.translate(request, card, references), self.policy)
+
+    def wire(self, translation: Translation, request: ImageRequest) -> Wire:
+        """The exchanges up to the paid one, as data; the key stays masked."""
+        card = translation.card
+        uploads = [
+            self.adapter.upload(reference, card)
+            for reference in open_references(request.references)
+            if reference.source and card.references["local"] == "upload"
+        ]
+        submit = self.adapter.submit(translation.payload, card, "<one per picture>")
+        return Wire((*uploads, submit), Signer(self.adapter, Secret("***")))
+
+    def generate(self, request: ImageRequest) -> ImageResult:
+        """Make the pictures: each is at most one accepted paid submit.
+
+        Raises:
+            TranslationError: When the request cannot be said; nothing was sent.
+            UnifiedFluxError: When no picture came; `charged` says whether money may be gone.
+        """
+        card = self.card(request.model)
+        references = open_references(request.references)
+        uploads: dict[str, str] = {}
+        asks = [self._ask(one, card, references, uploads) for one in request.pictures()]
+        report = None
+        if len(asks) > 1:
+            report = self._translate(request, card, references).report
+            run(flow.bring_references(asks[0]), self._world)
+        outcomes = run_all([flow.generate(ask) for ask in asks], self._world)
+        return self._result(card, outcomes, report, [ask.request for ask in asks])
+
+    def wait(self, job: Job | str) -> ImageResult:
+        """Poll and fetch a job that is already accepted; nothing is submitted.
+
+        Args:
+            job: The job, or its text form `provider/model/id` as errors print it.
+
+        Raises:
+            InvalidRequest: When the text names no job of this provider.
+            UnifiedFluxError: When the picture did not come.
+        """
+        found = Job.parse(job) if isinstance(job, str) else job
+        if found is None or found.provider != self.provider:
+            raise InvalidRequest(
+                f'"{safe(job, 80)}" is no job of {self.provider}',
+                next_step=f"A job is written {self.provider}/MODEL/ID, as the error printed it.",
+            )
+        card = self.card(found.model)
+        following = flow.follow(self.adapter, card, found, self._pace, self._chance)
+        return self._result(card, run_all([following], self._world), None, [])
+
+    def balance(self) -> Money:
+        """What the account holds, in the provider's unit.
+
+        Raises:
+            UnifiedFluxError: When the provider documents no way to ask.
+        """
+        wire = self.adapter.balance()
+        if wire is None:
+            raise UnifiedFluxError(
+                f"{self.provider} documents no way to ask for the balance",
+                next_step=f"Look at your account at {self.provider}.",
+            )
+        asking = flow.inquire(self.adapter, wire, self._pace, self._chance)
+        return self.adapter.read_balance(run(asking, self._world))
+
+    def _ask(
+        self,
+        request: ImageRequest,
+        card: Card,
+        references: Sequence[OpenedReference],
+        uploads: dict[str, str],
+    ) -> Ask:
+        return Ask(
+            adapter=self.adapter,
+            card=card,
+            request=request,
+            references=references,
+            policy=self.policy,
+            idempotency_key=str(uuid.uuid4()),
+            pace=self._pace,
+            chance=self._chance,
+            uploads=uploads,
+        )
+
+    def _result(
+        self,
+        card: Card,
+        outcomes: Sequence[Finished | UnifiedFluxError],
+        report: Report | None,
+        requests: Sequence[ImageRequest],
+    ) -> ImageResult:
+        """The pictures that came; raises the first failure where none did."""
+        images: list[Image] = []
+        failed: list[Failed] = []
+        for index, outcome in enumerate(outcomes):
+            if isinstance(outcome, UnifiedFluxError):
+                failed.append(Failed(index=index + 1, error=self._guide(outcome)))
+            else:
+                asked = requests[index] if requests else None
+                images += _images(outcome, asked, index + 1)
+                if report is None and outcome.translation:
+                    report = outcome.translation.report
+        if not images:
+            raise max((one.error for one in failed), key=lambda error: error.exit_code == 9)
+        return ImageResult(
+            provider=self.provider,
+            model=card.model,
+            images=tuple(images),
+            failed=tuple(failed),
+            report=report or Report(entries=()),
+            sandbox=self.sandbox,
+            seconds=max(image.seconds for image in images),
+        )
+
+    def _guide(self, error: UnifiedFluxError) -> UnifiedFluxError:
+        """Where a job is left behind, the command that continues it."""
+        if error.job is not None and error.exit_code == 9 and error.next_step is None:
+            error.next_step = (
+                "The built-in sandbox forgets its jobs when the program ends."
+                if self._emulated
+                else f"Continue with: unified-flux resume {error.job}"
+            )
+        return error
+
+    @cached_property
+    def _pace(self) -> Pace:
+        get = self.config.get
+        return Pace(
+            timeout=get("timeout"),
+            retry_within=get("retry_within"),
+            resend_within=get("resend_within"),
+        )
+
+    @cached_property
+    def _world(self) -> World:
+        return World(transport=self._transport, on_event=self._on_event)
+
+    @cached_property
+    def _transport(self) -> Transport:
+        self._spool.purge(self.config.get("spool_days") * _DAY)
+        return self._emulated_transport() if self._emulated else self._http_transport()
+
+    def _http_transport(self) -> Transport:
+        from unified_flux.transports.http import HttpTransport, Network
+
+        signer = Signer(self.adapter, self.config.secret(self.provider))
+        bundle, proxies = configuration.network_environment()
+        network = Network(
+            connect_timeout=self.config.get("connect_timeout"),
+            read_timeout=self.config.get("read_timeout"),
+            ca_bundle=bundle,
+            proxies=proxies,
+        )
+        return HttpTransport(signer, self._spool, network)
+
+    def _emulated_transport(self) -> Transport:
+        from unified_flux.transports.emulated import EmulatedTransport
+
+        secret = Secret(f"{SANDBOX_KEY}{uuid.uuid4().hex}", "the sandbox's key")
+        emulator = registry.emulator_class(self.provider)(key=secret.reveal())
+        return EmulatedTransport(
+            emulator, Signer(self.adapter, secret), self._spool, self.config.get("read_timeout")
+        )
+
+
+def _images(finished: Finished, asked: ImageRequest | None, index: int) -> Iterator[Image]:
+    for blob in finished.blobs:
+        header = sniff(blob.head)
+        width, height = (header.width, header.height) if header else (0, 0)
+        yield Image(
+            blob=blob,
+            format=header.format if header else None,
+            width=width,
+            height=height,
+            job=finished.job,
+            charge=finished.job.charge,
+            index=index,
+            seed=asked.seed if asked else None,
+            payload=shown(finished.payload),
+            seconds=finished.seconds,
+            notes=(*finished.job.notes, *differences(finished.translation, header)),
+        )
+
+
+def choose_provider(config: Config, *, sandbox: bool = False, model: str | None = None) -> str:
+    """The provider that the configuration means: the chosen one, or the only one with a key.
+
+    In the sandbox no key is needed, so there the first one that has the model will do.
+
+    Raises:
+        MissingKey: When nothing is configured.
+        ConfigurationError: When several have keys and none is chosen.
+    """
+    chosen, keys = config.get("provider"), config.keys()
+    if chosen or len(keys) == 1:
+        return str(chosen or keys[0])
+    if len(keys) > 1:
+        raise ConfigurationError(
+            f"there are keys for {' and '.join(keys)}",
+            next_step="Choose with -p, or with UNIFIED_FLUX_PROVIDER.",
+        )
+    if not sandbox:
+        raise MissingKey(
+            "no provider is configured",
+            next_step=f"Set {' or '.join(map(key_name, config.providers))}, "
+            "or use the sandbox: --sandbox, Client.from_config(sandbox=True).",
+        )
+    wanted = model or config.get("model")
+    for name in config.providers:
+        cards = registry.make_adapter(name).cards
+        if any(wanted in {card.model, card.family} for card in cards):
+            return name
+    return config.providers[0]

@@ -1,0 +1,375 @@
+"""Settings and keys: the only room that reads the environment, `.env` and TOML.
+
+argument > shell environment > .env in the working folder > unified-flux.toml, or
+[tool.unified-flux] in pyproject.toml > the user's file > default
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from unified_flux.addresses import is_loopback, split_url
+from unified_flux.errors import ConfigurationError, InvalidRequest, MissingKey
+from unified_flux.report import Policy
+from unified_flux.secret import Secret
+from unified_flux.text import did_you_mean, safe
+
+PREFIX = "UNIFIED_FLUX_"
+PROJECT_FILE = "unified-flux.toml"
+# A few settings take a few lines; hostile TOML of megabytes takes the parser seconds.
+MAX_FILE_BYTES = 256 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """One setting: its dotted name in TOML, its kind, its default, what it does."""
+
+    name: str
+    kind: type
+    default: Any
+    help: str
+    variable: bool = False
+
+
+SETTINGS = (
+    Setting(name="provider", kind=str, default=None, help="which provider to use", variable=True),
+    Setting(name="model", kind=str, default="flux-kontext-pro", help="family or provider's model id", variable=True),
+    Setting(name="home", kind=str, default=None, help="folder for fetched pictures", variable=True),
+    Setting(name="allow", kind=list, default=[], help="losses allowed in translation, such as drop:seed"),
+    Setting(name="timeout", kind=float, default=300.0, help="seconds until a picture must be done"),
+    Setting(name="retry_within", kind=float, default=60.0, help="seconds to get an unpaid exchange through"),
+    Setting(name="resend_within", kind=float, default=600.0, help="seconds in which a submit of unknown outcome is sent again under its own key"),
+    Setting(name="connect_timeout", kind=float, default=10.0, help="seconds to connect"),
+    Setting(name="read_timeout", kind=float, default=60.0, help="seconds between two bytes of an answer"),
+    Setting(name="spool_days", kind=float, default=7.0, help="days that fetched pictures stay in the spool"),
+)  # fmt: skip
+_BY_NAME = {setting.name: setting for setting in SETTINGS}
+# What the loader or the interpreter obeys: never ours to set, and odd enough in a .env to mention.
+_LOADER = (
+    "LD_PRELOAD",
+    "LD_LIBRARY_PATH",
+    "LD_AUDIT",
+    "DYLD_INSERT_LIBRARIES",
+    "PYTHONPATH",
+    "PYTHONSTARTUP",
+)
+
+
+_PROXIES = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY")
+_BUNDLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """A value and where it came from; `rank` 0 is the strongest source."""
+
+    value: Any
+    source: str
+    rank: int
+
+
+@dataclass(slots=True)
+class Config:
+    """Every setting with its origin.
+
+    Attributes:
+        values: Setting or variable name → value and source.
+        warnings: What was left out and why, for a person to read.
+    """
+
+    providers: tuple[str, ...]
+    values: dict[str, Origin] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+    files: list[Path] = field(default_factory=list)
+
+    def get(self, name: str) -> Any:
+        """A setting's value."""
+        found = self.values.get(name)
+        return found.value if found else _BY_NAME[name].default
+
+    @property
+    def policy(self) -> Policy:
+        """The losses that the configuration allows."""
+        try:
+            return Policy.of(self.get("allow"))
+        except InvalidRequest as error:
+            source = self.values["allow"].source
+            raise ConfigurationError(
+                f"{source}: {error.message}", problems=error.problems
+            ) from None
+
+    @property
+    def home(self) -> Path:
+        """The folder of the spool."""
+        import platformdirs
+
+        asked = self.get("home")
+        return (
+            Path(asked).expanduser() if asked else Path(platformdirs.user_data_dir("unified-flux"))
+        )
+
+    def keys(self) -> tuple[str, ...]:
+        """The providers that have a key."""
+        return tuple(name for name in self.providers if key_name(name) in self.values)
+
+    def secret(self, provider: str) -> Secret:
+        """A provider's key.
+
+        Raises:
+            MissingKey: Naming the variable to set.
+        """
+        name = key_name(provider)
+        found = self.values.get(name)
+        if found is None:
+            raise MissingKey(
+                f"{provider} is chosen and {name} is not set",
+                provider=provider,
+                next_step=f"export {name}=... or put it into .env; --sandbox needs no key.",
+            )
+        return Secret(found.value, f"{name} ({found.source})")
+
+    def base_url(self, provider: str) -> str | None:
+        """Another address for a provider, where one is set and trustworthy.
+
+        Raises:
+            ConfigurationError: When it is no address for a key, or comes from a weaker source than
+                the key: a stray file must not send a key elsewhere.
+        """
+        found = self.values.get(url_name(provider))
+        if found is None:
+            return None
+        check_base_url(found.value, f"{url_name(provider)} ({found.source})")
+        key = self.values.get(key_name(provider))
+        if key is not None and found.rank > key.rank:
+            raise ConfigurationError(
+                f"{url_name(provider)} comes from {found.source} and the key from {key.source}; "
+                "a key only goes to an address from the same source",
+                next_step=f"Set both in {key.source}, or remove {url_name(provider)}.",
+            )
+        return str(found.value)
+
+    def options(self, provider: str) -> dict[str, str]:
+        """A provider's own settings, such as Vtrix's envelope."""
+        prefix = f"providers.{provider}."
+        return {
+            name.removeprefix(prefix): str(found.value)
+            for name, found in self.values.items()
+            if name.startswith(prefix)
+        }
+
+
+def key_name(provider: str) -> str:
+    """The variable that holds a provider's key."""
+    return f"{_variable(provider)}_API_KEY"
+
+
+def url_name(provider: str) -> str:
+    """The variable that holds another address for a provider."""
+    return f"{_variable(provider)}_BASE_URL"
+
+
+def _variable(provider: str) -> str:
+    return provider.upper().replace("-", "_")
+
+
+def check_base_url(url: str, name: str) -> None:
+    """Refuse an address that a key should not go to.
+
+    Raises:
+        ConfigurationError: When it is not https (http on this machine), or carries credentials.
+    """
+    parts = split_url(url)
+    if parts is None or parts.scheme not in {"https", "http"} or not parts.hostname:
+        raise ConfigurationError(f"{name} is not an address such as https://example.com")
+    if parts.username is not None or parts.query or parts.fragment:
+        raise ConfigurationError(f"{name} must be an address alone, without credentials or query")
+    if parts.scheme == "http" and not is_loopback(parts.hostname):
+        raise ConfigurationError(f"{name} must be https: a key would travel in the open")
+
+
+def load(
+    providers: Iterable[str],
+    *,
+    folder: Path | None = None,
+    environ: Mapping[str, str] | None = None,
+    arguments: Mapping[str, Any] | None = None,
+    user_file: Path | None = None,
+) -> Config:
+    """Read every source, strongest first.
+
+    Args:
+        providers: The installed providers, whose variables are ours.
+        folder: The working folder.
+        environ: The shell's environment.
+        arguments: Settings given by the caller; None values count as not given.
+        user_file: The user's file, elsewhere for tests.
+
+    Raises:
+        ConfigurationError: For an unknown or mistyped setting, with the nearest name.
+    """
+    folder = folder or Path.cwd()
+    config = Config(tuple(providers))
+    given = {name: value for name, value in (arguments or {}).items() if value is not None}
+    _add(config, given, "the call", 0)
+    shell = os.environ if environ is None else environ
+    _add(config, _variables(config, shell, "the environment"), "the environment", 1)
+    dotenv = folder / ".env"
+    _add(config, _variables(config, _dotenv(config, dotenv), ".env"), ".env", 2)
+    project, table = _project_file(folder)
+    _add(config, _settings(config, table, str(project)), str(project), 3)
+    user = user_file or user_config_file()
+    _add(config, _settings(config, _toml(user), str(user)), str(user), 4)
+    config.files = [path for path in (dotenv, project, user) if path.is_file()]
+    return config
+
+
+def user_config_file() -> Path:
+    """The user's own settings file."""
+    import platformdirs
+
+    return Path(platformdirs.user_config_dir("unified-flux")) / "config.toml"
+
+
+def _add(config: Config, found: Mapping[str, Any], source: str, rank: int) -> None:
+    for name, value in found.items():
+        config.values.setdefault(name, Origin(value, source, rank))
+
+
+def _known_variables(config: Config) -> dict[str, str]:
+    """Variable → the name it is kept under."""
+    known = {f"{PREFIX}{s.name.upper()}": s.name for s in SETTINGS if s.variable}
+    for provider in config.providers:
+        known |= {key_name(provider): key_name(provider), url_name(provider): url_name(provider)}
+    return known
+
+
+def _variables(config: Config, found: Mapping[str, str], source: str) -> dict[str, Any]:
+    known = _known_variables(config)
+    ours = (PREFIX, *(f"{_variable(provider)}_" for provider in config.providers))
+    for name in found:
+        hint = did_you_mean(name, known) if name.startswith(ours) and name not in known else ""
+        if hint or (name.startswith(PREFIX) and name not in known):
+            raise ConfigurationError(f"{source} sets {safe(name, 80)}, which is no setting{hint}")
+    return {known[name]: value for name, value in found.items() if name in known and value}
+
+
+def _dotenv(config: Config, path: Path) -> dict[str, str]:
+    """The names of a .env; nothing is put into the environment and nothing is expanded."""
+    if not path.is_file():
+        return {}
+    from dotenv import dotenv_values
+
+    try:
+        found = dotenv_values(path, interpolate=False)
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{path} cannot be read: {safe(error, 120)}") from None
+    loader = [name for name in found if name in _LOADER]
+    if loader:
+        config.warnings.append(f".env sets {', '.join(loader)}: not ours to set, ignored")
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _project_file(folder: Path) -> tuple[Path, dict[str, Any]]:
+    own = folder / PROJECT_FILE
+    if own.is_file():
+        return own, _toml(own)
+    shared = folder / "pyproject.toml"
+    tools = _toml(shared).get("tool", {}) if shared.is_file() else {}
+    table = tools.get("unified-flux", {}) if isinstance(tools, dict) else {}
+    return (shared if table else own), table
+
+
+def _toml(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        return {}
+    try:
+        if path.stat().st_size > MAX_FILE_BYTES:
+            raise ConfigurationError(f"{path} is larger than {MAX_FILE_BYTES // 1024} KB")
+        return tomllib.loads(path.read_text("utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise ConfigurationError(f"{path} cannot be read: {safe(error, 160)}") from None
+
+
+def _settings(config: Config, table: Mapping[str, Any], source: str) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in table.items():
+        if name == "providers":
+            found |= _provider_settings(config, value, source)
+        elif name in _BY_NAME:
+            found[name] = _typed(_BY_NAME[name], value, source)
+        else:
+            known = [*_BY_NAME, "providers"]
+            raise ConfigurationError(
+                f'{source} has "{safe(name, 60)}", which is no setting{did_you_mean(name, known)}',
+                next_step="unified-flux config show lists all settings.",
+            )
+    return found
+
+
+def _typed(setting: Setting, value: Any, source: str) -> Any:
+    if setting.kind is float and isinstance(value, (int, float)) and not isinstance(value, bool):
+        if value > 0:
+            return float(value)
+    elif setting.kind is list:
+        if isinstance(value, list) and all(isinstance(item, str) for item in value):
+            return value
+    elif setting.kind is str and isinstance(value, str) and value:
+        return value
+    wanted = {float: "a number above 0", list: "a list of texts", str: "a text"}[setting.kind]
+    raise ConfigurationError(f"{source}: {setting.name} must be {wanted}, not {safe(value, 60)}")
+
+
+def _provider_settings(config: Config, tables: Any, source: str) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for provider, table in tables.items() if isinstance(tables, dict) else ():
+        if provider not in config.providers:
+            raise ConfigurationError(
+                f"{source} has settings for {safe(provider, 60)}, which is not installed"
+                f"{did_you_mean(provider, config.providers)}"
+            )
+        for name, value in table.items() if isinstance(table, dict) else ():
+            if name in {"key", "api_key"}:
+                raise ConfigurationError(
+                    f"{source} holds a key; keys belong into {key_name(provider)} or .env"
+                )
+            kept = url_name(provider) if name == "base_url" else f"providers.{provider}.{name}"
+            found[kept] = value
+    return found
+
+
+def network_variables() -> list[str]:
+    """The variables of the environment that steer connections, where they are set."""
+    names = (*_PROXIES, *_BUNDLES)
+    return [name for name in names if os.environ.get(name) or os.environ.get(name.lower())]
+
+
+def network_environment() -> tuple[str | None, Callable[[str], Mapping[str, str]]]:
+    """The certificates' file and the proxies for a URL that the environment names."""
+    from requests.utils import get_environ_proxies
+
+    bundle = next((os.environ[name] for name in _BUNDLES if os.environ.get(name)), None)
+    return bundle, lambda url: get_environ_proxies(url, no_proxy=None)
+
+
+def check_options(
+    provider: str, chosen: Mapping[str, str], known: Mapping[str, tuple[str, ...]]
+) -> None:
+    """Refuse a provider's setting that its adapter does not have.
+
+    Raises:
+        ConfigurationError: With the names or values that it has.
+    """
+    for name, value in chosen.items():
+        if name not in known:
+            hint = did_you_mean(name, [*known, "base_url"])
+            raise ConfigurationError(f"{provider} has no setting {safe(name, 60)}{hint}")
+        if value not in known[name]:
+            options = ", ".join(known[name])
+            raise ConfigurationError(
+                f"{provider}.{name} must be one of {options}, not {safe(value, 60)}"
+            )

@@ -1,0 +1,273 @@
+"""Pictures out: the spool that paid bytes reach first, names, files and their sidecars.
+
+A provider's bytes are written untouched, so that a signature inside survives. A file appears under
+its name whole or not at all, and none is overwritten unless that was asked.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import json
+import os
+import re
+import secrets
+import tempfile
+import time
+import unicodedata
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from unified_flux import images
+from unified_flux.errors import DownloadFailed, OutcomeUnknown, OutputError, TransportError
+from unified_flux.geometry import TOLERANCE, distance, parse_ratio, say_ratio
+from unified_flux.text import safe
+from unified_flux.translation import Translation
+
+NAME_LENGTH = 80
+PLACEHOLDERS = ("prompt", "provider", "model", "seed", "index", "job")
+DEFAULT_TEMPLATE = "{prompt}-{job}"
+# Suffixes that say which format is wanted.
+SUFFIX_FORMAT = {".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg", ".webp": "webp"}
+_RESERVED = {"con", "prn", "aux", "nul", *(f"{d}{i}" for d in ("com", "lpt") for i in range(1, 10))}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpooledFile:
+    """A fetched picture in the spool."""
+
+    path: Path
+    size: int
+    sha256: str
+    head: bytes
+
+    def read(self) -> bytes:
+        """All bytes."""
+        return self.path.read_bytes()
+
+    def save(self, path: str | os.PathLike[str], *, force: bool = False) -> Path:
+        """Copy the bytes to `path`, see `unified_flux.result.Image.save`."""
+        target = Path(path)
+        try:
+            with self.path.open("rb") as source:
+                write_whole(target, iter(lambda: source.read(1 << 20), b""), force=force)
+        except OSError as error:
+            raise OutputError(
+                f"{safe(target)} cannot be written: {_reason(error)}",
+                next_step=f"The picture is kept at {self.path}",
+            ) from None
+        return target
+
+
+class Spool:
+    """The folder where fetched bytes go first, so that nothing paid for hangs on where it is saved.
+
+    When its disk does not take a picture, the next fetch goes to a temporary folder instead.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._spare = False
+
+    def take(self, blocks: Iterable[bytes]) -> SpooledFile:
+        """Write the bytes of a download to disk.
+
+        Raises:
+            OutcomeUnknown: When the disk does not take them; fetching again tries the spare folder.
+            DownloadFailed: When that one does not take them either.
+        """
+        path = self.folder / f"{time.strftime('%Y%m%d')}-{secrets.token_hex(8)}.part"
+        digest, size, head = hashlib.sha256(), 0, b""
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            with path.open("xb") as file:
+                os.fchmod(file.fileno(), 0o600)
+                for block in blocks:
+                    file.write(block)
+                    digest.update(block)
+                    size += len(block)
+                    head = head if len(head) >= images.HEAD else head + block[: images.HEAD]
+            header = images.sniff(head)
+            kept = path.with_suffix(images.EXTENSION[header.format] if header else ".bin")
+            path.rename(kept)
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                path.unlink(missing_ok=True)
+            raise self._full(error) from None
+        except BaseException:
+            path.unlink(missing_ok=True)
+            raise
+        return SpooledFile(path=kept, size=size, sha256=digest.hexdigest(), head=head)
+
+    def _full(self, error: OSError) -> TransportError:
+        message = f"{self.folder} does not take the picture: {_reason(error)}"
+        if self._spare:
+            next_step = "Free space there or set UNIFIED_FLUX_HOME, then resume the job."
+            return DownloadFailed(message, next_step=next_step)
+        self._spare = True
+        self.folder = Path(tempfile.mkdtemp(prefix="unified-flux-"))
+        return OutcomeUnknown(message)
+
+    def purge(self, older_than: float) -> None:
+        """Remove what was fetched more than `older_than` seconds ago."""
+        if not self.folder.is_dir():
+            return
+        limit = time.time() - older_than
+        for entry in os.scandir(self.folder):
+            with contextlib.suppress(OSError):
+                if entry.is_file(follow_symlinks=False) and entry.stat().st_mtime < limit:
+                    Path(entry.path).unlink()
+
+
+def write_whole(target: Path, blocks: Iterable[bytes], *, force: bool = False) -> None:
+    """Write a file so that it appears whole or not at all.
+
+    Raises:
+        FileExistsError: When it exists and `force` is off.
+        OSError: When the disk does not take it; nothing is left behind.
+    """
+    partial = target.with_name(f".{target.name[:40]}.{secrets.token_hex(4)}.part")
+    try:
+        with partial.open("xb") as file:
+            file.writelines(blocks)
+            file.flush()
+            os.fsync(file.fileno())
+        if force:
+            partial.replace(target)
+        else:
+            _place(partial, target)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _place(partial: Path, target: Path) -> None:
+    """Give a file its name unless the name is taken; a link does both in one step."""
+    try:
+        target.hardlink_to(partial)
+    except FileExistsError:
+        raise
+    except OSError:
+        if target.exists():
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target)) from None
+        partial.rename(target)
+
+
+def slug(text: str, length: int = NAME_LENGTH) -> str:
+    """Text as a harmless piece of a file name: letters, digits, dot, dash, underscore."""
+    plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()
+    piece = re.sub(r"[^A-Za-z0-9._-]+", "-", plain).strip("-._")[:length].rstrip("-._")
+    return f"{piece}-" if piece.lower().split(".")[0] in _RESERVED else piece
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where `-o` wants pictures: a file, a folder, or a template with placeholders.
+
+    Raises:
+        OutputError: When the place does not exist or cannot be written to; before anything is sent.
+    """
+
+    asked: str | None
+    force: bool = False
+
+    @property
+    def wanted_format(self) -> str | None:
+        """The format that the suffix asks for."""
+        return SUFFIX_FORMAT.get(Path(self.asked or "").suffix.lower())
+
+    def check(self, count: int) -> None:
+        """Refuse, before paying, a place that pictures cannot go to."""
+        folder = self._folder
+        if not folder.exists():
+            raise OutputError(
+                f"the folder {safe(folder)} does not exist", next_step=f"mkdir -p {safe(folder)}"
+            )
+        if not folder.is_dir():
+            raise OutputError(f"{safe(folder)} is not a folder")
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise OutputError(f"the folder {safe(folder)} may not be written to")
+        for field in re.findall(r"{(.*?)}", self._pattern):
+            if field not in PLACEHOLDERS:
+                known = ", ".join(PLACEHOLDERS)
+                raise OutputError(f"-o knows no {{{safe(field)}}}; it knows {known}")
+        if "{" not in self._pattern and not self.force:
+            for index in range(1, count + 1):
+                self._free(folder / self._numbered(Path(self._pattern), index, count))
+
+    def _free(self, path: Path) -> None:
+        if os.path.lexists(path):
+            raise OutputError(
+                f"{safe(path)} exists already",
+                next_step="--force overwrites it, or choose another -o.",
+            )
+
+    @property
+    def _folder(self) -> Path:
+        if self.asked is None:
+            return Path()
+        path = Path(self.asked)
+        return path if self._is_folder else path.parent
+
+    @property
+    def _is_folder(self) -> bool:
+        if not self.asked:
+            return False
+        return self.asked.endswith(("/", os.sep)) or Path(self.asked).is_dir()
+
+    @property
+    def _pattern(self) -> str:
+        return DEFAULT_TEMPLATE if self.asked is None or self._is_folder else Path(self.asked).name
+
+    @staticmethod
+    def _numbered(path: Path, index: int, count: int) -> Path:
+        return path if count == 1 else path.with_name(f"{path.stem}-{index}{path.suffix}")
+
+    def path(self, values: Mapping[str, Any], extension: str, index: int, count: int) -> Path:
+        """The file for one picture; its suffix is the true one, whatever was asked."""
+        pattern = self._pattern
+        named = re.sub(r"{(.*?)}", lambda m: slug(str(values.get(m[1]) or "")), pattern)
+        name = Path(named if "{" in pattern else pattern)
+        if SUFFIX_FORMAT.get(name.suffix.lower()) != SUFFIX_FORMAT.get(extension):
+            kept = name.stem if name.suffix.lower() in SUFFIX_FORMAT else name.name
+            name = Path(f"{kept}{extension}")
+        if name.stem.strip("-._") == "":
+            name = Path(f"picture{name.suffix or extension}")
+        several = count > 1 and not {"index", "job"} & set(re.findall(r"{(.*?)}", pattern))
+        return self._folder / (self._numbered(name, index, count) if several else name)
+
+
+def differences(translation: Translation | None, header: images.Header | None) -> Iterator[str]:
+    """What a picture is that its payload did not ask for; providers round sizes, so ratios within 5 % pass."""
+    if header is None:
+        yield "the provider's bytes are no picture that we know"
+        return
+    if translation is None:
+        return
+    wanted = translation.said("output_format")
+    if wanted and wanted != header.format:
+        yield f"asked for {wanted}, got {header.format}"
+    width, height = translation.said("width"), translation.said("height")
+    shape = parse_ratio(f"{width}:{height}" if width else str(translation.said("aspect_ratio")))
+    if shape and header.height and distance(shape, header.width / header.height) > TOLERANCE:
+        yield f"asked for the ratio {say_ratio(shape)}, got {header.width} x {header.height}"
+
+
+def write_sidecar(picture: Path, facts: Mapping[str, Any], *, force: bool = False) -> Path:
+    """Write `<picture>.json` beside a picture."""
+    target = picture.with_name(f"{picture.name}.json")
+    text = json.dumps(facts, indent=2, ensure_ascii=False, default=str)
+    write_whole(target, [text.encode(), b"\n"], force=force)
+    return target
+
+
+def _reason(error: OSError) -> str:
+    if error.errno == errno.ENOSPC:
+        return "the disk is full"
+    if isinstance(error, FileExistsError):
+        return "it exists already (--force, or force=True, overwrites it)"
+    if isinstance(error, FileNotFoundError):
+        return "its folder does not exist"
+    return (error.strerror or type(error).__name__).lower()

@@ -1,0 +1,126 @@
+"""Which adapters and emulators are installed: the only room that knows stevedore.
+
+`DriverManager` imports the one plugin asked for; listing goes through `importlib.metadata`, which
+imports none and tells the distribution.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib import metadata
+from typing import Any
+
+from unified_flux.adapter import API_VERSION, Adapter
+from unified_flux.errors import ConfigurationError
+from unified_flux.text import did_you_mean, safe
+
+ADAPTERS = "unified_flux.adapters"
+EMULATORS = "unified_flux.emulators"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Installed:
+    """One registered adapter, not imported."""
+
+    name: str
+    value: str
+    distribution: str
+    version: str
+
+
+@cache
+def installed(group: str = ADAPTERS) -> tuple[Installed, ...]:
+    """Everything registered in a group, by name, with the distribution that brings it."""
+    found = [
+        Installed(
+            name=entry.name,
+            value=entry.value,
+            distribution=entry.dist.name if entry.dist else "?",
+            version=entry.dist.version if entry.dist else "?",
+        )
+        for entry in metadata.entry_points(group=group)
+    ]
+    return tuple(sorted(set(found), key=lambda one: (one.name, one.distribution)))
+
+
+def names() -> tuple[str, ...]:
+    """The names of all installed providers."""
+    return tuple(dict.fromkeys(one.name for one in installed()))
+
+
+@cache
+def adapter_class(name: str) -> type[Adapter]:
+    """The adapter registered under a name.
+
+    Raises:
+        ConfigurationError: When it is not installed, claimed twice, broken, or no adapter.
+    """
+    found = _load(ADAPTERS, name)
+    if not (isinstance(found, type) and issubclass(found, Adapter)):
+        raise ConfigurationError(f"the plugin {name} is not an Adapter but {safe(found, 80)}")
+    if found.api_version > API_VERSION:
+        raise ConfigurationError(
+            f"the plugin {name} was written for adapter API {found.api_version}, "
+            f"this unified-flux has {API_VERSION}",
+            next_step="pip install --upgrade unified-flux",
+        )
+    return found
+
+
+def make_adapter(
+    name: str, base_url: str | None = None, options: Mapping[str, str] | None = None
+) -> Adapter:
+    """An adapter, ready to speak."""
+    return adapter_class(name)(base_url, options)
+
+
+def emulator_class(name: str) -> Any:
+    """The emulator of a provider.
+
+    Raises:
+        ConfigurationError: When there is none.
+    """
+    return _load(EMULATORS, name)
+
+
+def _load(group: str, name: str) -> Any:
+    claimed = [one for one in installed(group) if one.name == name]
+    if not claimed:
+        raise _missing(group, name)
+    if len(claimed) > 1:
+        who = " and ".join(sorted(one.distribution for one in claimed))
+        raise ConfigurationError(
+            f"{name} is claimed by {who}", next_step="Uninstall one of them; neither was loaded."
+        )
+    from stevedore import driver, exception
+
+    try:
+        manager: driver.DriverManager[Any] = driver.DriverManager(
+            group, name, on_load_failure_callback=_raise
+        )
+    except exception.NoMatches:
+        raise ConfigurationError(
+            f"{name} is installed, but stevedore's cache does not know it yet",
+            next_step="Delete the folder python-entrypoints in your cache folder, or wait two minutes.",
+        ) from None
+    except Exception as error:
+        raise ConfigurationError(
+            f"the plugin {name} of {claimed[0].distribution} cannot be loaded: {safe(error, 200)}"
+        ) from error
+    return manager.extensions[0].plugin
+
+
+def _raise(_: Any, __: Any, error: BaseException) -> None:
+    raise error
+
+
+def _missing(group: str, name: str) -> ConfigurationError:
+    known = [one.name for one in installed(group)]
+    kind = "provider" if group == ADAPTERS else "emulator of a provider"
+    return ConfigurationError(
+        f'there is no {kind} "{safe(name, 60)}"{did_you_mean(name, known)}; '
+        f"installed: {', '.join(known) or 'none'}",
+        next_step=f"If it has a plugin: pip install unified-flux-{safe(name, 60)}",
+    )

@@ -1,0 +1,101 @@
+"""Runs flows: does what they ask, hands back what came of it and when."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from typing import Protocol, TypeVar
+
+from unified_flux.errors import UnifiedFluxError
+from unified_flux.flow import Answer, Effect, Event, Exchange, Pause
+from unified_flux.wire import WireRequest, WireResponse
+
+MAX_WORKERS = 8
+
+T = TypeVar("T")
+
+
+class Transport(Protocol):
+    """Makes one exchange."""
+
+    def send(self, request: WireRequest) -> WireResponse:
+        """The answer, whatever its status. Raises UnifiedFluxError where no whole answer came."""
+
+    def close(self) -> None:
+        """Let go of connections."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class World:
+    """All that a flow has no hands for: a transport, a clock, pauses, and who wants to know.
+
+    Attributes:
+        stopped: Once set, every flow ends at its next effect and sends nothing more.
+        pause: Replaces waiting, for tests; by default a wait that `stopped` cuts short.
+    """
+
+    transport: Transport
+    clock: Callable[[], float] = time.monotonic
+    pause: Callable[[float], object] | None = None
+    on_event: Callable[[Event], None] | None = None
+    stopped: threading.Event = field(default_factory=threading.Event)
+
+    def perform(self, effect: Effect) -> Answer:
+        """Do what a flow asks."""
+        if isinstance(effect, Exchange):
+            return self._exchange(effect.request)
+        if isinstance(effect, Pause):
+            (self.pause or self.stopped.wait)(effect.seconds)
+        elif self.on_event is not None:
+            self.on_event(effect)
+        return Answer(now=self.clock())
+
+    def _exchange(self, request: WireRequest) -> Answer:
+        try:
+            response = self.transport.send(request)
+        except UnifiedFluxError as fault:
+            return Answer(now=self.clock(), fault=fault)
+        return Answer(now=self.clock(), response=response)
+
+
+class Stopped(Exception):
+    """The run was stopped from outside before this flow's end."""
+
+
+def run(flow: Generator[Effect, Answer, T], world: World) -> T:
+    """Run one flow to its end."""
+    try:
+        effect = next(flow)
+        while not world.stopped.is_set():
+            effect = flow.send(world.perform(effect))
+    except StopIteration as done:
+        result: T = done.value
+        return result
+    flow.close()
+    raise Stopped
+
+
+def run_all(
+    flows: Sequence[Generator[Effect, Answer, T]], world: World
+) -> list[T | UnifiedFluxError]:
+    """Run several flows side by side; a failure is a value, so that it never costs its siblings."""
+    if len(flows) == 1:
+        return [_outcome(lambda: run(flows[0], world))]
+    with ThreadPoolExecutor(min(len(flows), MAX_WORKERS)) as pool:
+        futures = [pool.submit(run, flow, world) for flow in flows]
+        try:
+            wait(futures)
+        except BaseException:
+            world.stopped.set()
+            raise
+    return [_outcome(future.result) for future in futures]
+
+
+def _outcome(result: Callable[[], T]) -> T | UnifiedFluxError:
+    try:
+        return result()
+    except UnifiedFluxError as error:
+        return error

@@ -1,0 +1,44 @@
+"""A key that shows itself to nobody but the signer."""
+
+from __future__ import annotations
+
+from typing import NoReturn
+
+from unified_flux.errors import ConfigurationError
+
+
+class Secret:
+    """A provider's key.
+
+    Args:
+        text: The key; blanks and newlines around it are stripped, as key files end with one.
+        name: What to call it in errors, such as `RIVYA_API_KEY`.
+
+    Raises:
+        ConfigurationError: When it is empty or holds a character that no header may carry.
+    """
+
+    __slots__ = ("_text", "name")
+
+    def __init__(self, text: str, name: str = "the key") -> None:
+        self.name = name
+        self._text = text.strip()
+        if not self._text:
+            raise ConfigurationError(f"{name} is empty", next_step=f"Set {name} to your key.")
+        if any(not 0x21 <= ord(char) <= 0x7E for char in self._text):
+            raise ConfigurationError(
+                f"{name} holds a space, a newline or another character that no key has",
+                next_step=f"Set {name} again and copy the key alone.",
+            )
+
+    def reveal(self) -> str:
+        """The key itself: for the signer alone."""
+        return self._text
+
+    def __repr__(self) -> str:
+        return "***"
+
+    __str__ = __repr__
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a Secret is never pickled")

@@ -1,0 +1,1 @@
+"""Makers of one exchange: over HTTP with requests, or in process with an emulator."""

@@ -1,0 +1,206 @@
+"""One exchange over HTTP with requests.
+
+Each worker thread has sessions of its own; all share one TLS context, since loading the CA bundle
+anew costs every connection fifteen times its handshake. Requests are sent prepared, with the
+environment's proxies looked up once per host, and redirects are never followed here.
+"""
+
+from __future__ import annotations
+
+import ssl
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+from urllib.parse import urlsplit
+
+import requests
+from requests.adapters import HTTPAdapter
+from requests.structures import CaseInsensitiveDict
+from requests.utils import DEFAULT_CA_BUNDLE_PATH
+from urllib3.exceptions import HTTPError
+
+from unified_flux.addresses import is_loopback, origin
+from unified_flux.errors import (
+    NotDelivered,
+    OutcomeUnknown,
+    TransportError,
+    UnifiedFluxError,
+)
+from unified_flux.output import Spool
+from unified_flux.transports.encoding import encode
+from unified_flux.transports.guard import GUARDED, TRACKED, progress, vet
+from unified_flux.transports.signing import Signer
+from unified_flux.wire import MAX_ANSWER_BYTES, Purpose, WireRequest, WireResponse
+
+MAX_PICTURE_BYTES = 256 * 1024 * 1024
+BLOCK = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Network:
+    """Settings of the wire; times in seconds.
+
+    Attributes:
+        connect_timeout, read_timeout: For connecting, and between two bytes of an answer.
+        total_timeout: For one whole answer.
+        ca_bundle: A file of certificates, None for the one that requests ships.
+        proxies: The proxies for a URL, as requests takes them.
+    """
+
+    connect_timeout: float = 10.0
+    read_timeout: float = 60.0
+    total_timeout: float = 300.0
+    ca_bundle: str | None = None
+    proxies: Callable[[str], Mapping[str, str]] = lambda url: {}
+
+
+class _Pools(HTTPAdapter):
+    """requests' adapter with a shared TLS context and connections of our own classes."""
+
+    def __init__(self, context: ssl.SSLContext, classes: dict[str, Any]) -> None:
+        self._context = context
+        self._classes = classes
+        super().__init__()
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        super().init_poolmanager(*args, ssl_context=self._context, **kwargs)
+        self.poolmanager.pool_classes_by_scheme = self._classes
+
+    def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
+        manager = super().proxy_manager_for(proxy, ssl_context=self._context, **kwargs)
+        manager.pool_classes_by_scheme = TRACKED
+        return manager
+
+    def cert_verify(self, conn: Any, url: str, verify: Any, cert: Any) -> None:
+        conn.cert_reqs = "CERT_REQUIRED"
+
+
+class HttpTransport:
+    """Exchanges with one provider, and downloads from wherever it keeps its pictures."""
+
+    def __init__(self, signer: Signer, spool: Spool, network: Network) -> None:
+        self._signer = signer
+        self._spool = spool
+        self._network = network
+        self._local = threading.local()
+        self._proxies: dict[str, dict[str, str]] = {}
+        self._sessions: list[requests.Session] = []
+
+    def send(self, request: WireRequest) -> WireResponse:
+        """Make one exchange.
+
+        Raises:
+            NotDelivered: When no byte of it left this machine.
+            OutcomeUnknown: When it left and no whole answer came.
+            ProtocolError: When its address is not to be contacted; nothing was sent.
+        """
+        prepared = self._prepare(request)
+        session = self._session(guarded=self._is_strange(request))
+        until = time.monotonic() + self._network.total_timeout
+        progress.sent = False
+        try:
+            with session.send(
+                prepared,
+                stream=True,
+                allow_redirects=False,
+                timeout=(self._network.connect_timeout, self._network.read_timeout),
+                proxies=self._proxies_for(request.url),
+            ) as response:
+                return self._read(request, response, until)
+        except UnifiedFluxError:
+            raise
+        except (requests.RequestException, HTTPError, OSError) as error:
+            raise _fault(request, error, sent=progress.sent) from None
+
+    def close(self) -> None:
+        """Close every connection."""
+        for session in self._sessions:
+            session.close()
+
+    def _is_strange(self, request: WireRequest) -> bool:
+        """Unsigned requests go to addresses that an answer named, unless it named the base itself."""
+        if request.signed:
+            return False
+        base = self._signer.adapter.base
+        if is_loopback(urlsplit(base).hostname or "") and origin(request.url) == origin(base):
+            return False
+        vet(request.url)
+        return True
+
+    def _prepare(self, request: WireRequest) -> requests.PreparedRequest:
+        headers = CaseInsensitiveDict(self._signer.headers(request))
+        kind, body = encode(request)
+        if kind is not None:
+            headers["Content-Type"] = kind
+        prepared = requests.PreparedRequest()
+        prepared.prepare_method(request.method)
+        prepared.prepare_url(request.url, None)
+        prepared.headers = headers
+        prepared.body = body  # type: ignore[assignment]
+        if body is not None:
+            headers["Content-Length"] = str(len(body))
+        prepared.hooks = {"response": []}
+        return prepared
+
+    def _session(self, *, guarded: bool) -> requests.Session:
+        name = "strangers" if guarded else "provider"
+        session: requests.Session | None = getattr(self._local, name, None)
+        if session is None:
+            session = requests.Session()
+            session.trust_env = False
+            pools = _Pools(self._context, GUARDED if guarded else TRACKED)
+            session.mount("https://", pools)
+            session.mount("http://", pools)
+            setattr(self._local, name, session)
+            self._sessions.append(session)
+        return session
+
+    @cached_property
+    def _context(self) -> ssl.SSLContext:
+        return ssl.create_default_context(cafile=self._network.ca_bundle or DEFAULT_CA_BUNDLE_PATH)
+
+    def _proxies_for(self, url: str) -> dict[str, str]:
+        place = origin(url)
+        if place not in self._proxies:
+            local = is_loopback(urlsplit(url).hostname or "")
+            self._proxies[place] = {} if local else dict(self._network.proxies(url))
+        return self._proxies[place]
+
+    def _read(
+        self, request: WireRequest, response: requests.Response, until: float
+    ) -> WireResponse:
+        headers = {name.lower(): value for name, value in response.headers.items()}
+        blocks = _blocks(response, until)
+        if request.purpose is Purpose.FETCH and response.status_code == 200:
+            blob = self._spool.take(_capped(blocks, MAX_PICTURE_BYTES))
+            return WireResponse(status=200, headers=headers, blob=blob)
+        body = b"".join(_capped(blocks, MAX_ANSWER_BYTES))
+        return WireResponse(status=response.status_code, headers=headers, body=body)
+
+
+def _blocks(response: requests.Response, until: float) -> Iterator[bytes]:
+    for block in response.iter_content(BLOCK):
+        if time.monotonic() > until:
+            raise OutcomeUnknown("the answer did not come to its end in time")
+        yield block
+
+
+def _capped(blocks: Iterator[bytes], most: int) -> Iterator[bytes]:
+    size = 0
+    for block in blocks:
+        size += len(block)
+        if size > most:
+            raise OutcomeUnknown(f"the answer is larger than {most} bytes and was not read further")
+        yield block
+
+
+def _fault(request: WireRequest, error: Exception, *, sent: bool) -> TransportError:
+    """The fault in our words: the library's own may show headers and addresses."""
+    place = origin(request.url)
+    kind = type(error).__name__
+    if sent:
+        return OutcomeUnknown(f"the exchange with {place} broke off after it was sent ({kind})")
+    return NotDelivered(f"{place} could not be reached ({kind}); nothing was sent")
