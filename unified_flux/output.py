@@ -48,7 +48,7 @@ class SpooledFile:
         """All bytes."""
         return self.path.read_bytes()
 
-    def save(self, path: str | os.PathLike[str], *, force: bool = False) -> Path:
+    def save(self, path: str | Path, *, force: bool = False) -> Path:
         """Copy the bytes to `path`, see `unified_flux.result.Image.save`."""
         target = Path(path)
         try:

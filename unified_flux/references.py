@@ -48,7 +48,7 @@ def open_references(references: Sequence[Reference]) -> tuple[OpenedReference, .
         try:
             opened.append(open_reference(reference))
         except _Unusable as error:
-            shown = reference.origin if isinstance(reference.origin, (str, os.PathLike)) else number
+            shown = reference.origin if isinstance(reference.origin, (str, Path)) else number
             problems.append(Problem(field="references", message=f"{safe(shown, 80)} {error}"))
     if problems:
         raise InvalidRequest(
@@ -76,7 +76,7 @@ def open_reference(reference: Reference) -> OpenedReference:
     if hasattr(origin, "read"):
         name = reference.name or Path(str(getattr(origin, "name", ""))).name or None
         return _examine(_FileObject(origin), name)  # type: ignore[arg-type]
-    if isinstance(origin, (str, os.PathLike)):
+    if isinstance(origin, str) or hasattr(origin, "__fspath__"):
         path = Path(origin)
         return _examine(_File(path), reference.name or path.name)
     raise _Unusable(

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from math import isnan
+from pathlib import Path
 from typing import IO, Any
 
 from unified_flux.errors import InvalidRequest, Problem
@@ -18,7 +18,7 @@ SAFETY = (0, 6)
 # Kept by the client itself: they need no word of the provider's.
 CLIENT_FIELDS = frozenset({"n", "client_request_id"})
 
-Origin = str | os.PathLike[str] | bytes | bytearray | memoryview | IO[bytes]
+Origin = str | Path | bytes | bytearray | memoryview | IO[bytes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +37,7 @@ class Reference:
 
     def __repr__(self) -> str:
         kind = type(self.origin).__name__
-        shown = (
-            safe(self.origin, 80) if isinstance(self.origin, (str, os.PathLike)) else f"<{kind}>"
-        )
+        shown = safe(self.origin, 80) if isinstance(self.origin, (str, Path)) else f"<{kind}>"
         return f"Reference({shown!r})"
 
 
@@ -109,11 +107,14 @@ class ImageRequest:
 
 
 def _as_references(given: Any) -> tuple[Reference, ...]:
-    if isinstance(given, (str, bytes, bytearray, memoryview, os.PathLike, Reference)) or hasattr(
-        given, "read"
-    ):
+    if isinstance(given, (str, bytes, bytearray, memoryview, Reference)) or _is_one(given):
         given = (given,)
     return tuple(item if isinstance(item, Reference) else Reference(item) for item in given or ())
+
+
+def _is_one(given: Any) -> bool:
+    """A path or a file object, of whatever class."""
+    return hasattr(given, "__fspath__") or hasattr(given, "read")
 
 
 def _text(value: Any) -> str | None:

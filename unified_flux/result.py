@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -47,7 +46,7 @@ class Image:
         """The provider's bytes, read from disk."""
         return self.blob.read()
 
-    def save(self, path: str | os.PathLike[str], *, force: bool = False) -> Path:
+    def save(self, path: str | Path, *, force: bool = False) -> Path:
         """Write the provider's bytes, untouched, to `path` and return it.
 
         Raises:

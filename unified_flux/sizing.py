@@ -9,14 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from unified_flux import geometry
+from unified_flux.draft import Draft
 from unified_flux.geometry import nearest_ratio, nearest_resolution, parse_ratio, say_ratio, size_of
 from unified_flux.report import Outcome
-
-if TYPE_CHECKING:
-    from unified_flux.translation import Draft
 
 FIELDS = ("aspect_ratio", "resolution", "width", "height")
 

@@ -8,11 +8,12 @@ problems of all fields are known together, before anything is sent.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from unified_flux import contract, sizing
 from unified_flux.contract import Card
+from unified_flux.draft import Draft
 from unified_flux.errors import ContractViolation, Problem, TranslationError, UnsupportedField
 from unified_flux.report import Entry, Outcome, Policy, Report
 from unified_flux.request import ImageRequest
@@ -43,22 +44,6 @@ class Translation:
         for step in self.card.fields.get(field, "\0").split("."):
             found = found.get(step) if isinstance(found, dict) else None
         return found
-
-
-@dataclass(slots=True)
-class Draft:
-    """A translation being made."""
-
-    request: ImageRequest
-    card: Card
-    values: dict[str, Any] = field(default_factory=dict)
-    entries: list[Entry] = field(default_factory=list)
-
-    def end(self, name: str, outcome: Outcome, became: Any = None, **facts: Any) -> None:
-        """Record how a field ended."""
-        said = facts.pop("said", None)
-        said = getattr(self.request, name) if said is None else said
-        self.entries.append(Entry(field=name, outcome=outcome, said=said, became=became, **facts))
 
 
 def translate(

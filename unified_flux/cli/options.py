@@ -24,7 +24,7 @@ class Number(click.ParamType[Any]):
                 return kind(value)
             except ValueError:
                 continue
-        self.fail(f"{safe(value, 40)!r} is not a number", param, ctx)
+        raise click.BadParameter(f"{safe(value, 40)!r} is not a number", ctx, param)
 
 
 class Size(click.ParamType[Any]):

@@ -7,6 +7,7 @@ ordinary answer follows.
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -185,6 +186,7 @@ WORDS: Mapping[str, Word] = {
 }
 
 _IN_PROMPT = re.compile(r"(?<![\w-])sandbox:([a-z0-9-]+(?:\.[0-9]+)?)", re.IGNORECASE)
+_STEMS = {name.rpartition("-")[0]: word for name, word in WORDS.items() if word.number}
 _NUMBERED = re.compile(r"(.+)-([0-9]{1,5}(?:\.[0-9]{1,3})?)")
 
 
@@ -207,16 +209,15 @@ def read(prompt: str) -> Scenario:
 
 
 def _changes(word: str) -> Mapping[str, Any]:
-    known = WORDS.get(word)
-    if known is not None and known.number is None:
-        return known.changes
+    plain = WORDS.get(word)
+    if plain is not None:
+        return plain.changes
     numbered = _NUMBERED.fullmatch(word)
-    for placeholder in "NS" if numbered else "":
-        known = WORDS.get(f"{numbered[1]}-{placeholder}") if numbered else None
-        if numbered and known and known.number:
-            name, number = known.number
-            try:
-                return {**known.changes, name: number(numbered[2])}
-            except ValueError:
-                break
-    raise BadScenarioError(f'no scenario "sandbox:{safe(word, 60)}"{did_you_mean(word, WORDS)}')
+    known = _STEMS.get(numbered[1]) if numbered else None
+    if numbered and known and known.number:
+        name, number = known.number
+        with contextlib.suppress(ValueError):
+            return {**known.changes, name: number(numbered[2])}
+    hint = did_you_mean(word, WORDS)
+    known_words = ", ".join(WORDS)
+    raise BadScenarioError(f'no scenario "sandbox:{safe(word, 60)}"{hint}; known: {known_words}')
