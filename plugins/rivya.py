@@ -58,6 +58,7 @@ class Rivya(Adapter):
         "api_scope_denied": Unauthorized,
         "insufficient_credits": InsufficientFunds,
         "rate_limited": RateLimited,
+        "validation_failed": ProviderError,
     }
     idempotent: ClassVar[bool] = True
     # The one 5xx of the documented table: the API is switched off, so no job was made.

@@ -6,6 +6,46 @@ first used.
 
 __version__ = "0.1.0"
 
+# Type checkers read the names here; at run time they are fetched when first used.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from unified_flux.client import Client as Client
+    from unified_flux.errors import (
+        Charged as Charged,
+        ConfigurationError as ConfigurationError,
+        ContractViolation as ContractViolation,
+        DownloadFailed as DownloadFailed,
+        InsufficientFunds as InsufficientFunds,
+        InvalidRequest as InvalidRequest,
+        JobFailed as JobFailed,
+        JobTimeout as JobTimeout,
+        MissingKey as MissingKey,
+        Moderated as Moderated,
+        NotDelivered as NotDelivered,
+        OutcomeUnknown as OutcomeUnknown,
+        OutputError as OutputError,
+        Problem as Problem,
+        ProtocolError as ProtocolError,
+        ProviderError as ProviderError,
+        RateLimited as RateLimited,
+        SpendLimitExceeded as SpendLimitExceeded,
+        TranslationError as TranslationError,
+        TransportError as TransportError,
+        Unauthorized as Unauthorized,
+        UnifiedFluxError as UnifiedFluxError,
+        UnsupportedField as UnsupportedField,
+    )
+    from unified_flux.money import Basis as Basis, Charge as Charge, Money as Money
+    from unified_flux.report import (
+        Entry as Entry,
+        Outcome as Outcome,
+        Policy as Policy,
+        Report as Report,
+    )
+    from unified_flux.request import ImageRequest as ImageRequest, Reference as Reference
+    from unified_flux.result import Failed as Failed, Image as Image, ImageResult as ImageResult
+    from unified_flux.wire import Job as Job, Phase as Phase
+
 _ROOMS = {
     "client": ("Client",),
     "errors": (

@@ -39,7 +39,7 @@ API_VERSION = 1
 
 # No provider documents a code for refused content, so their words decide; this only picks the
 # error's class, never whether to send again or what was paid.
-_MODERATION_WORDS = ("moderat", "content policy", "sensitive", "nsfw", "safety")
+_MODERATION_WORDS = ("moderat", "content polic", "content_polic", "sensitive", "nsfw")
 
 _BY_STATUS: Mapping[int, type[ProviderError]] = {
     401: Unauthorized,

@@ -233,8 +233,8 @@ class Target:
         if SUFFIX_FORMAT.get(name.suffix.lower()) != SUFFIX_FORMAT.get(extension):
             kept = name.stem if name.suffix.lower() in SUFFIX_FORMAT else name.name
             name = Path(f"{kept}{extension}")
-        if name.stem.strip("-._") == "":
-            name = Path(f"picture{name.suffix or extension}")
+        stem = name.stem.lstrip("-._") if "{" in pattern else name.stem
+        name = Path(f"{stem or 'picture'}{name.suffix}")
         several = count > 1 and not {"index", "job"} & set(re.findall(r"{(.*?)}", pattern))
         return self._folder / (self._numbered(name, index, count) if several else name)
 
@@ -246,11 +246,11 @@ def differences(translation: Translation | None, header: images.Header | None) -
         return
     if translation is None:
         return
-    wanted = translation.said("output_format")
+    wanted = translation.expects("output_format")
     if wanted and wanted != header.format:
         yield f"asked for {wanted}, got {header.format}"
-    width, height = translation.said("width"), translation.said("height")
-    shape = parse_ratio(f"{width}:{height}" if width else str(translation.said("aspect_ratio")))
+    width, height = translation.expects("width"), translation.expects("height")
+    shape = parse_ratio(f"{width}:{height}" if width else str(translation.expects("aspect_ratio")))
     if shape and header.height and distance(shape, header.width / header.height) > TOLERANCE:
         yield f"asked for the ratio {say_ratio(shape)}, got {header.width} x {header.height}"
 

@@ -161,13 +161,13 @@ class _File:
         self.size = found.st_size
         self._changed = found.st_mtime_ns
 
-    def blocks(self) -> Iterator[bytes | memoryview]:
+    def blocks(self) -> Iterator[bytes]:
         try:
-            with self._path.open("rb", buffering=0) as file:
+            with self._path.open("rb") as file:
                 found = os.fstat(file.fileno())
                 if (found.st_size, found.st_mtime_ns) != (self.size, self._changed):
                     raise InvalidRequest(f"{self._path} has changed since it was checked")
-                yield from _read(file)
+                yield from iter(lambda: file.read(BLOCK), b"")
         except OSError as error:
             raise _Unusable(_reason(error)) from None
 
@@ -181,13 +181,18 @@ class _FileObject:
     def __init__(self, file: IO[bytes]) -> None:
         if isinstance(file.read(0), str):
             raise _Unusable("is a text file object; open it with mode 'rb'")
-        self._file = file if file.seekable() else _spooled(file)
+        self._own = None if file.seekable() else _spooled(file)
+        self._file = self._own or file
         self._start = self._file.tell()
         self.size = self._file.seek(0, os.SEEK_END) - self._start
         self._file.seek(self._start)
         self._lock = threading.Lock()
 
-    def blocks(self) -> Iterator[bytes | memoryview]:
+    def __del__(self) -> None:
+        if getattr(self, "_own", None) is not None:
+            self._file.close()
+
+    def blocks(self) -> Iterator[bytes]:
         at = self._start
         while True:
             with self._lock:
@@ -209,19 +214,6 @@ def _spooled(file: IO[bytes]) -> IO[bytes]:
         kept.write(block)
     kept.seek(0)
     return kept
-
-
-def _read(file: Any) -> Iterator[memoryview]:
-    """Whole blocks through one buffer, so that a large file costs no more memory than a small one."""
-    buffer = memoryview(bytearray(BLOCK))
-    while True:
-        filled = 0
-        while filled < BLOCK and (got := file.readinto(buffer[filled:])):
-            filled += got
-        if filled:
-            yield buffer[:filled]
-        if filled < BLOCK:
-            return
 
 
 def _reason(error: Exception) -> str:

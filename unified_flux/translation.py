@@ -38,12 +38,19 @@ class Translation:
     report: Report
     broken: tuple[Problem, ...] = ()
 
-    def said(self, field: str) -> Any:
-        """What the payload says for one of our fields, None where it says nothing."""
+    def expects(self, field: str) -> Any:
+        """What the picture should be by one of our fields: as the payload says, or by default.
+
+        A default says nothing where references are sent: then the picture follows them.
+        """
+        key = self.card.fields.get(field)
+        if key is None:
+            return None
         found: Any = self.payload
-        for step in self.card.fields.get(field, "\0").split("."):
+        for step in key.split("."):
             found = found.get(step) if isinstance(found, dict) else None
-        return found
+        edits = any(entry.field == "references" for entry in self.report.entries)
+        return self.card.defaults.get(key) if found is None and not edits else found
 
 
 def translate(

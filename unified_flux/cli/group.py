@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import logging
 import sys
 from importlib import import_module
 from typing import Any
@@ -12,7 +10,8 @@ import click
 
 from unified_flux import __version__
 from unified_flux.errors import UnifiedFluxError
-from unified_flux.text import did_you_mean, safe
+
+# json, logging and `text` are imported where they are used: --help and --version need none of them.
 
 COMMANDS = {
     "generate": "Make pictures and write them to files.",
@@ -52,6 +51,8 @@ class Commands(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            from unified_flux.text import did_you_mean, safe
+
             hint = did_you_mean(args[0], COMMANDS)
             ctx.fail(f'there is no command "{safe(args[0], 40)}"{hint}')
         return super().resolve_command(ctx, args)
@@ -85,14 +86,20 @@ def run(arguments: list[str]) -> int:
         sys.stderr.close()
         return 1
     except Exception as error:
-        logging.getLogger("unified_flux").debug("unexpected", exc_info=True)
-        kind = type(error).__name__
-        unexpected = UnifiedFluxError(
-            f"unexpected {kind}: {safe(error, 200)}",
-            next_step="This is a fault of unified-flux; -v shows where it happened.",
-        )
-        return _say(unexpected, as_json)
+        return _say(_unexpected(error), as_json)
     return code if isinstance(code, int) else 0
+
+
+def _unexpected(error: Exception) -> UnifiedFluxError:
+    import logging
+
+    from unified_flux.text import safe
+
+    logging.getLogger("unified_flux").debug("unexpected", exc_info=True)
+    return UnifiedFluxError(
+        f"unexpected {type(error).__name__}: {safe(error, 200)}",
+        next_step="This is a fault of unified-flux; -v shows where it happened.",
+    )
 
 
 def _usage(error: click.UsageError, as_json: bool) -> int:
@@ -115,4 +122,6 @@ def _say(error: UnifiedFluxError, as_json: bool) -> int:
 
 def print_json(found: Any) -> None:
     """One JSON object on standard output."""
+    import json
+
     click.echo(json.dumps(found, ensure_ascii=False, indent=2, default=str))

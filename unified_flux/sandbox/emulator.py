@@ -24,6 +24,7 @@ from unified_flux.sandbox.exchange import (
     Reply,
     Route,
     bearer,
+    paced,
     pattern,
     say,
 )
@@ -222,13 +223,13 @@ class Emulator(ABC):
             step = scenarios.due(task.scenario.poll, task.polls)
             task.polls += 1
             answer = self._answer(task, call.base)
-        return self._act(step, task.scenario, answer) if step else answer
+        return paced(self._act(step, task.scenario), task.scenario.pace) if step else answer
 
     def _answer(self, task: Task, base: str) -> Reply:
         self._settle(task)
         progress = task.progress(self._clock())
-        waiting = {"retry_after": f"{task.scenario.pace:g}"} if progress < 1 else {}
-        return say(200, self.describe(task, progress, base), **waiting)
+        answer = say(200, self.describe(task, progress, base))
+        return paced(answer, task.scenario.pace) if progress < 1 else answer
 
     def _settle(self, task: Task) -> None:
         if task.settled or task.progress(self._clock()) < 1:
@@ -271,11 +272,7 @@ class Emulator(ABC):
         if step.kind == "truncated" and answer:
             return replace(answer, fault=Fault.TRUNCATE)
         reply = FACES.get(step.kind) or self.refusal(step.kind)
-        if step.kind == "429":
-            reply = replace(
-                reply, headers={**reply.headers, "retry-after": f"{scenario.retry_after:g}"}
-            )
-        return reply
+        return paced(reply, scenario.retry_after) if step.kind == "429" else reply
 
 
 _SHARED = (Route("GET", "/sandbox/pictures/{id}", Emulator.download, None),)

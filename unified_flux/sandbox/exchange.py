@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cache
 from typing import Any
@@ -109,11 +109,15 @@ def pattern(path: str) -> re.Pattern[str]:
     return re.compile("(?P<base>.*?)" + re.escape(path).replace(r"\{id\}", "(?P<id>[^/]+)"))
 
 
-def say(status: int, body: Any, **headers: str) -> Reply:
-    """A JSON answer; underscores in header names stand for dashes."""
-    named = {name.replace("_", "-"): text for name, text in headers.items()}
+def say(status: int, body: Any) -> Reply:
+    """A JSON answer."""
     data = json.dumps(body, ensure_ascii=False).encode()
-    return Reply(status=status, headers={"content-type": "application/json", **named}, body=data)
+    return Reply(status=status, headers={"content-type": "application/json"}, body=data)
+
+
+def paced(reply: Reply, seconds: float) -> Reply:
+    """The reply with a Retry-After."""
+    return replace(reply, headers={**reply.headers, "retry-after": f"{seconds:g}"})
 
 
 _PAGE = (

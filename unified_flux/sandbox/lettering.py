@@ -125,7 +125,7 @@ def _linked(url: str, width: int, height: int) -> Image.Image:
     pen.rectangle((0, 0, width - 1, height - 1), outline=_PAPER, width=max(1, height // 24))
     parts = urlsplit(url)
     name = PurePosixPath(unquote(parts.path)).name
-    size = max(8, height // 9)
+    size = max(8, min(height // 9, width // 12))
     for row, line in enumerate(("URL", parts.hostname or "", name)):
         text = _fitted(legible(line), size, round(width * 0.86))
         at = (width / 2, height * (0.36 + 0.18 * row))

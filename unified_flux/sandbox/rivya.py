@@ -18,7 +18,7 @@ from unified_flux.contract import Card
 from unified_flux.sandbox import catalogues, forms, orders, scenarios, uploads
 from unified_flux.sandbox.drawing import Shown
 from unified_flux.sandbox.emulator import Emulator
-from unified_flux.sandbox.exchange import Call, RefusedError, Reply, Route, say
+from unified_flux.sandbox.exchange import Call, RefusedError, Reply, Route, paced, say
 from unified_flux.sandbox.scenarios import End
 from unified_flux.sandbox.tasks import Order, Task
 from unified_flux.text import safe
@@ -198,8 +198,8 @@ class RivyaEmulator(Emulator):
 
     def taken(self, task: Task, order: Order) -> Reply:
         # Rivya documents "queued" as the answer to every submit, however soon the task ends.
-        body = self.describe(task, 0.0, order.call.base)
-        answer = say(200, body, retry_after=f"{task.scenario.pace:g}")
+        queued = say(200, self.describe(task, 0.0, order.call.base))
+        answer = paced(queued, task.scenario.pace)
         if order.key is not None:
             self._replays[order.call.account, order.key] = (order.digest, answer)
         return answer

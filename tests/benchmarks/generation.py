@@ -1,0 +1,68 @@
+"""One picture through `client.generate`, beside the plainest code that makes the same exchanges.
+
+Submit, one poll, fetch of 100 KB. Ours also translates, reports, checks request and answers, hashes
+the picture and writes it whole or not at all; the plain code does none of that.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import requests
+from harness import Row, compare, cpu_of, interleave, scratch, server
+
+from unified_flux import Client, ImageRequest
+from unified_flux.config import Config, Origin
+
+ROUNDS, TIMES = 25, 40
+ASKED = {
+    "prompt": "a fox in the snow",
+    "model": "flux-kontext-pro",
+    "aspect_ratio": "16:9",
+    "output_format": "png",
+}
+PAYLOAD = {
+    "model": "flux-kontext-pro",
+    "prompt": "a fox in the snow",
+    "params": {"aspectRatio": "16:9", "outputFormat": "png"},
+}
+
+
+def plain(base: str, folder: Path) -> Callable[[], None]:
+    """What a careful reader of Rivya's documentation writes in ten lines."""
+    session = requests.Session()
+    session.headers["Authorization"] = "Bearer rvya_sk_benchmark"
+
+    def generate() -> None:
+        key = str(uuid.uuid4())
+        url = f"{base}/api/v1/generations"
+        job = session.post(url, json=PAYLOAD, headers={"Idempotency-Key": key}).json()
+        while job["status"] in {"queued", "processing"}:
+            job = session.get(f"{url}/{job['id']}").json()
+        picture = session.get(job["result"]["primary_url"]).content
+        (folder / f"{key}.png").write_bytes(picture)
+
+    return generate
+
+
+def ours(base: str, folder: Path) -> Callable[[], None]:
+    """The same through the library."""
+    config = Config(("rivya",), {"home": Origin(str(folder), "benchmark", 0)})
+    client = Client("rivya", api_key="rvya_sk_benchmark", base_url=base, config=config)
+
+    def generate() -> None:
+        assert client.generate(ImageRequest(**ASKED)).images[0].width == 1024
+
+    return generate
+
+
+def rows() -> Iterator[Row]:
+    """There is no journal yet: that is what "off" means here."""
+    with server() as port, scratch() as folder:
+        base = f"http://127.0.0.1:{port}"
+        found = interleave(
+            ROUNDS, cpu_of(ours(base, folder), TIMES), cpu_of(plain(base, folder), TIMES)
+        )
+        yield compare("generate, journal off / plain requests code", *found, target=1.0)
