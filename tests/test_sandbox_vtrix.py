@@ -137,6 +137,7 @@ def test_both_envelopes_are_taken(world: World) -> None:
         ({"model": MODEL, "prompt": "a fox", "aspect_ratio": "22:9"}, "aspect_ratio"),
         ({"model": "flux_2_pro", "prompt": "a fox", "width": 100}, "width"),
         ({"model": "flux_2_pro", "prompt": "a fox", "width": 32_000, "height": 32_000}, "beyond"),
+        ({"model": "flux_2_pro", "prompt": "a fox", "width": 64, "height": 64_000}, "beyond"),
         ({"model": MODEL, "prompt": "a fox", "input_image": ""}, "input_image"),
         ({"model": MODEL, "prompt": "a fox", "input_image": 7}, "input_image"),
         ({"model": MODEL, "prompt": "a fox", "input_image": "!!"}, "neither base64 nor a URL"),
@@ -184,6 +185,7 @@ def test_references_above_the_documented_size_are_refused(world: World) -> None:
         ({"aspect_ratio": "9:21"}, ("JPEG", (658, 1536))),
         ({}, ("JPEG", (1024, 1024))),
         ({"model": "flux_2_pro", "width": 1152, "height": 864}, ("JPEG", (1152, 864))),
+        ({"model": "flux_2_pro", "width": 64.0, "height": 96.0}, ("JPEG", (64, 96))),
         ({"model": "flux_2_max", "output_format": None, "seed": None}, ("JPEG", (1024, 1024))),
         (
             {"model": "flux_2_max", "width": 65, "height": 777, "output_format": "png"},

@@ -10,8 +10,7 @@ from functools import cached_property
 from types import TracebackType
 from typing import Any, Self
 
-from unified_flux import config as configuration
-from unified_flux import flow, registry
+from unified_flux import config as configuration, flow, registry
 from unified_flux.adapter import Adapter
 from unified_flux.addresses import is_loopback, split_url
 from unified_flux.config import Config, Origin, check_base_url, check_options, key_name, url_name
@@ -353,7 +352,7 @@ def _images(finished: Finished, asked: ImageRequest | None, index: int) -> Itera
             seed=asked.seed if asked else None,
             payload=shown(finished.payload),
             seconds=finished.seconds,
-            notes=(*finished.job.notes, *differences(finished.translation, header)),
+            notes=(*finished.job.notes, *differences(finished.translation, header, blob.whole)),
         )
 
 

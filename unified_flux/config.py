@@ -66,9 +66,9 @@ _BUNDLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """A value and where it came from; `rank` 0 is the strongest source."""
+    """A value and where it came from; `rank` 0 is the strongest source. It may be a key: no repr."""
 
-    value: Any
+    value: Any = field(repr=False)
     source: str
     rank: int
 

@@ -37,12 +37,13 @@ _RESERVED = {"con", "prn", "aux", "nul", *(f"{d}{i}" for d in ("com", "lpt") for
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpooledFile:
-    """A fetched picture in the spool."""
+    """A fetched picture in the spool; `whole` is False where a known format lacks its end."""
 
     path: Path
     size: int
     sha256: str
     head: bytes
+    whole: bool = True
 
     def read(self) -> bytes:
         """All bytes."""
@@ -80,7 +81,7 @@ class Spool:
             DownloadFailed: When that one does not take them either.
         """
         path = self.folder / f"{time.strftime('%Y%m%d')}-{secrets.token_hex(8)}.part"
-        digest, size, head = hashlib.sha256(), 0, b""
+        digest, size, head, tail = hashlib.sha256(), 0, b"", b""
         try:
             self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             with path.open("xb") as file:
@@ -90,6 +91,7 @@ class Spool:
                     digest.update(block)
                     size += len(block)
                     head = head if len(head) >= images.HEAD else head + block[: images.HEAD]
+                    tail = (tail + block[-images.TAIL :])[-images.TAIL :]
             header = images.sniff(head)
             kept = path.with_suffix(images.EXTENSION[header.format] if header else ".bin")
             path.rename(kept)
@@ -100,7 +102,8 @@ class Spool:
         except BaseException:
             path.unlink(missing_ok=True)
             raise
-        return SpooledFile(path=kept, size=size, sha256=digest.hexdigest(), head=head)
+        whole = header is None or images.is_whole(header, head, tail, size)
+        return SpooledFile(path=kept, size=size, sha256=digest.hexdigest(), head=head, whole=whole)
 
     def _full(self, error: OSError) -> TransportError:
         message = f"{self.folder} does not take the picture: {_reason(error)}"
@@ -239,11 +242,15 @@ class Target:
         return self._folder / (self._numbered(name, index, count) if several else name)
 
 
-def differences(translation: Translation | None, header: images.Header | None) -> Iterator[str]:
+def differences(
+    translation: Translation | None, header: images.Header | None, whole: bool = True
+) -> Iterator[str]:
     """What a picture is that its payload did not ask for; providers round sizes, so ratios within 5 % pass."""
     if header is None:
         yield "the provider's bytes are no picture that we know"
         return
+    if not whole:
+        yield "the provider's picture is cut off"
     if translation is None:
         return
     wanted = translation.expects("output_format")

@@ -44,6 +44,10 @@ class Blob(Protocol):
         """As hex."""
 
     @property
+    def whole(self) -> bool:
+        """False where a known format lacks its end."""
+
+    @property
     def head(self) -> bytes:
         """The first bytes, enough to sniff format and dimensions."""
 

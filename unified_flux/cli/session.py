@@ -11,8 +11,7 @@ from typing import Any
 
 import click
 
-from unified_flux import config as configuration
-from unified_flux import registry
+from unified_flux import config as configuration, registry
 from unified_flux.client import Client, choose_provider
 from unified_flux.config import Config
 from unified_flux.contract import typed

@@ -20,6 +20,7 @@ from unified_flux.sandbox.scenarios import Scenario
 from unified_flux.text import safe
 
 MAX_PIXELS = 4096 * 4096
+MAX_SIDE = 8192
 # FLUX's own default; the Rivya page of flux-2-pro, which has no format parameter, names none.
 _FORMAT = "jpeg"
 _OTHER_FORMAT = {"jpeg": "png", "png": "jpeg"}
@@ -57,8 +58,8 @@ def picture(
         BadOrderError: When the size is beyond what the sandbox draws.
     """
     width, height = size(card, payload)
-    if width * height > MAX_PIXELS:
-        raise BadOrderError(f"{width}x{height} is beyond the sandbox's {MAX_PIXELS} pixels")
+    if width * height > MAX_PIXELS or max(width, height) > MAX_SIDE:
+        raise BadOrderError(f"{width}x{height} is beyond what the sandbox draws")
     watermark = value(card, payload, "watermark")
     ordered = Picture(
         prompt=payload["prompt"],
@@ -85,10 +86,9 @@ def _spoiled(ordered: Picture, scenario: Scenario) -> Picture:
 def size(card: Card, payload: Mapping[str, Any]) -> tuple[int, int]:
     """Width and height: as asked, or for a ratio (and a resolution) what the sandbox makes of it."""
     if "width" in card.fields:
-        return (
-            value(card, payload, "width") or _SQUARE,
-            value(card, payload, "height") or _SQUARE,
-        )
+        # To JSON Schema 64.0 is an integer too.
+        wide, tall = (int(value(card, payload, name) or _SQUARE) for name in ("width", "height"))
+        return wide, tall
     ratio = parse_ratio(value(card, payload, "aspect_ratio") or "1:1") or Fraction(1)
     resolution = value(card, payload, "resolution")
     return size_of(ratio, resolution) if resolution else _about_a_megapixel(ratio)

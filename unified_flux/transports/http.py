@@ -1,8 +1,9 @@
 """One exchange over HTTP with requests.
 
-Each worker thread has sessions of its own; all share one TLS context, since loading the CA bundle
-anew costs every connection fifteen times its handshake. Requests are sent prepared, with the
-environment's proxies looked up once per host, and redirects are never followed here.
+Each worker thread has connection pools of its own; all share one TLS context, since loading the CA
+bundle anew costs every connection fifteen times its handshake. Requests go prepared straight to
+requests' adapters: what a `Session` merges into every call (environment, cookies, redirects) is
+either not wanted here or looked up once.
 """
 
 from __future__ import annotations
@@ -87,7 +88,7 @@ class HttpTransport:
         self._network = network
         self._local = threading.local()
         self._proxies: dict[str, dict[str, str]] = {}
-        self._sessions: list[requests.Session] = []
+        self._opened: list[_Pools] = []
 
     def send(self, request: WireRequest) -> WireResponse:
         """Make one exchange.
@@ -98,14 +99,13 @@ class HttpTransport:
             ProtocolError: When its address is not to be contacted; nothing was sent.
         """
         prepared = self._prepare(request)
-        session = self._session(guarded=self._is_strange(request))
+        pools = self._pools(guarded=self._is_strange(request))
         until = time.monotonic() + self._network.total_timeout
         progress.sent = False
         try:
-            with session.send(
+            with pools.send(
                 prepared,
                 stream=True,
-                allow_redirects=False,
                 timeout=(self._network.connect_timeout, self._network.read_timeout),
                 proxies=self._proxies_for(request.url),
             ) as response:
@@ -117,8 +117,8 @@ class HttpTransport:
 
     def close(self) -> None:
         """Close every connection."""
-        for session in self._sessions:
-            session.close()
+        for pools in self._opened:
+            pools.close()
 
     def _is_strange(self, request: WireRequest) -> bool:
         """Unsigned requests go to addresses that an answer named, unless it named the base itself."""
@@ -142,21 +142,16 @@ class HttpTransport:
         prepared.body = body  # type: ignore[assignment]
         if body is not None:
             headers["Content-Length"] = str(len(body))
-        prepared.hooks = {"response": []}
         return prepared
 
-    def _session(self, *, guarded: bool) -> requests.Session:
+    def _pools(self, *, guarded: bool) -> _Pools:
         name = "strangers" if guarded else "provider"
-        session: requests.Session | None = getattr(self._local, name, None)
-        if session is None:
-            session = requests.Session()
-            session.trust_env = False
+        pools: _Pools | None = getattr(self._local, name, None)
+        if pools is None:
             pools = _Pools(self._context, GUARDED if guarded else TRACKED)
-            session.mount("https://", pools)
-            session.mount("http://", pools)
-            setattr(self._local, name, session)
-            self._sessions.append(session)
-        return session
+            setattr(self._local, name, pools)
+            self._opened.append(pools)
+        return pools
 
     @cached_property
     def _context(self) -> ssl.SSLContext:
@@ -176,6 +171,8 @@ class HttpTransport:
         blocks = _blocks(response, until)
         if request.purpose is Purpose.FETCH and response.status_code == 200:
             blob = self._spool.take(_capped(blocks, MAX_PICTURE_BYTES))
+            if not blob.size or not (blob.whole or "content-length" in headers):
+                raise OutcomeUnknown("the picture arrived cut off")
             return WireResponse(status=200, headers=headers, blob=blob)
         body = b"".join(_capped(blocks, MAX_ANSWER_BYTES))
         return WireResponse(status=response.status_code, headers=headers, body=body)

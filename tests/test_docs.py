@@ -1,0 +1,554 @@
+"""The pages say what is so: every block of README.md and docs/*.md runs, every table is compared.
+
+How a block is read, by its language:
+
+- `console`: lines that begin with `$ ` are commands (`> ` continues one), the lines after are what
+  they print, on either stream. `...` stands for anything inside a line and, alone, for any lines;
+  seconds at the end of a line (`0.4 s`) stand for any seconds; blank lines do not count. A command
+  that fails is followed by `$ echo $?`, so that its exit code stands in the page.
+- `sh`: runs and must succeed. `python`: the same; `print(...)  # text` must print that text.
+- `toml`, `ini`, `json`, `text`: not run; TOML and JSON must parse.
+
+What stands in a comment on the line above a block:
+
+- `<!-- served sandbox -->`: both emulators are served; keys and addresses are in the environment.
+- `<!-- file: NAME -->`: the block is written to that file.
+- `<!-- runs until Ctrl-C -->`: the one command serves; it is interrupted once it has printed.
+- `<!-- run by .ci/run -->`: installs from the network; the slow test below and .ci/run run it.
+- `<!-- run by hand -->`: a benchmark, only in docs/performance.md.
+
+All blocks of a page run in their order in one folder that holds den.jpg and coat.png; each block is
+a shell of its own, with no key and no setting of the person who runs the tests.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+from PIL import Image
+
+from unified_flux import ImageRequest, contract, errors, registry
+from unified_flux.cli.group import COMMANDS
+from unified_flux.config import SETTINGS, key_name, url_name
+from unified_flux.contract import Card
+from unified_flux.output import PLACEHOLDERS
+from unified_flux.report import LOSSES
+from unified_flux.sandbox.server import SandboxServer
+
+ROOT = Path(__file__).resolve().parent.parent
+DOCS = ROOT / "docs"
+PAGES = [ROOT / "README.md", *sorted(DOCS.glob("*.md"))]
+RECORDS = sorted((DOCS / "decisions").glob("*.md"))
+LANGUAGES = {"console", "sh", "python", "toml", "ini", "json", "text"}
+MARKS = {"served sandbox", "runs until Ctrl-C", "run by .ci/run", "run by hand"}
+SHELL = ["bash", "--noprofile", "--norc", "-c"]
+SECONDS = 60
+# Paths of one machine, and hosts of package registries.
+FOREIGN = re.compile(
+    r"(?<![\w.])/(?:root|tmp|home|Users|opt|mnt|srv)/\w|pypi\.|pythonhosted|npmjs", re.IGNORECASE
+)
+
+
+@dataclass(frozen=True)
+class Block:
+    """One fenced block, and the comments on the lines above it."""
+
+    line: int
+    language: str
+    marks: tuple[str, ...]
+    text: str
+
+    @property
+    def file(self) -> str | None:
+        """The file that it is written to."""
+        return next((m.removeprefix("file: ") for m in self.marks if m.startswith("file: ")), None)
+
+
+def blocks(page: Path) -> Iterator[Block]:
+    """Every fenced block of a page, in order."""
+    lines = page.read_text("utf-8").splitlines()
+    at = 0
+    marks: list[str] = []
+    while at < len(lines):
+        fence = re.fullmatch(r"```(\w*)", lines[at].rstrip())
+        mark = re.fullmatch(r"<!-- (.+) -->", lines[at].strip())
+        if fence:
+            end = lines.index("```", at + 1)
+            yield Block(at + 1, fence[1], tuple(marks), "\n".join(lines[at + 1 : end]))
+            at = end
+        marks = [*marks, mark[1]] if mark else []
+        at += 1
+
+
+def tables(page: Path) -> Iterator[list[list[str]]]:
+    """Every table of a page as rows of cells, the head first, the rule left out."""
+    rows: list[list[str]] = []
+    for line in [*page.read_text("utf-8").splitlines(), ""]:
+        if line.startswith("|"):
+            cells = re.split(r"(?<!\\)\|", line.strip().strip("|"))
+            rows.append([cell.strip().replace(r"\|", "|") for cell in cells])
+        elif rows:
+            yield [rows[0], *rows[2:]]
+            rows = []
+
+
+def table(page: str, *heads: str) -> list[list[str]]:
+    """The rows of the one table of a page whose head begins so."""
+    found = [rows for rows in tables(DOCS / page) if tuple(rows[0][: len(heads)]) == heads]
+    assert len(found) == 1, f"{page} has {len(found)} tables that begin with {heads}"
+    return found[0][1:]
+
+
+def code(cell: str) -> list[str]:
+    """What stands in backticks."""
+    return re.findall(r"`([^`]+)`", cell)
+
+
+def clean(output: str) -> str:
+    """Output without blank lines and trailing blanks."""
+    lines = (line.rstrip() for line in output.splitlines())
+    return "".join(f"{line}\n" for line in lines if line)
+
+
+def expected(lines: list[str]) -> re.Pattern[str]:
+    """What a page shows as a pattern: `...` is anything, seconds are any seconds."""
+    said = []
+    for line in clean("\n".join(lines)).splitlines():
+        if line == "...":
+            said.append(r"(?:.*\n)*?")
+            continue
+        pattern = re.escape(line).replace(r"\.\.\.", ".*?")
+        said.append(re.sub(r"\d+\\\.\d(?=\\ s$)", r"\\d+\\.\\d", pattern) + "\n")
+    return re.compile("".join(said))
+
+
+def steps(block: Block) -> list[tuple[str, list[str]]]:
+    """The commands of a console block, each with the lines that it prints."""
+    found: list[tuple[str, list[str]]] = []
+    for line in block.text.splitlines():
+        if line.startswith("$ "):
+            found.append((line[2:], []))
+        elif line.startswith("> ") and found and not found[-1][1]:
+            found[-1] = (f"{found[-1][0]}\n{line[2:]}", [])
+        else:
+            assert found, f"line {block.line}: a console block begins with a command"
+            found[-1][1].append(line)
+    return found
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a page's blocks run, and with which environment."""
+
+    page: Path
+    folder: Path
+    environment: Mapping[str, str]
+    served: Mapping[str, str]
+
+    def run(self, block: Block) -> None:
+        """Run a block and compare what it shows."""
+        if block.file is not None:
+            (self.folder / block.file).write_text(f"{block.text}\n", "utf-8")
+        elif "runs until Ctrl-C" in block.marks:
+            self._serve(block)
+        elif block.language == "console":
+            self._console(block)
+        elif block.language == "sh":
+            self._succeed(block, [*SHELL, f"set -euo pipefail\n{block.text}"])
+        elif block.language == "python":
+            printed = self._succeed(block, [sys.executable, "-W", "error", "-c", block.text])
+            said = re.findall(r"^ *print\(.*\)  # (.+)$", block.text, re.MULTILINE)
+            self._compare(block, "the program", said or ["..."], printed)
+
+    def _where(self, block: Block) -> str:
+        return f"{self.page.name} line {block.line}"
+
+    def _environment(self, block: Block) -> dict[str, str]:
+        served = self.served if "served sandbox" in block.marks else {}
+        return {**self.environment, **served}
+
+    def _call(self, block: Block, command: list[str]) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            command,
+            cwd=self.folder,
+            env=self._environment(block),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            encoding="utf-8",
+            timeout=SECONDS,
+            check=False,
+        )
+
+    def _succeed(self, block: Block, command: list[str]) -> str:
+        done = self._call(block, command)
+        assert done.returncode == 0, f"{self._where(block)}:\n{done.stdout}"
+        return done.stdout
+
+    def _compare(self, block: Block, command: str, lines: list[str], printed: str) -> None:
+        told = f"{self._where(block)}: {command}\nprinted:\n{printed}\nthe page shows:\n"
+        assert expected(lines).fullmatch(clean(printed)), told + "\n".join(lines)
+
+    def _console(self, block: Block) -> None:
+        todo = steps(block)
+        seam = "@@ seam"
+        script = "".join(
+            f"{command}\n__=$?; printf '\\n{seam} %s\\n' $__; (exit $__)\n" for command, _ in todo
+        )
+        printed = re.split(rf"\n{seam} (\d+)\n", self._call(block, [*SHELL, script]).stdout)
+        assert len(printed) == 2 * len(todo) + 1, f"{self._where(block)}:\n{''.join(printed)}"
+        following = [command for command, _ in todo[1:]] + [""]
+        for (command, lines), output, status, after in zip(
+            todo, printed[::2], printed[1::2], following, strict=False
+        ):
+            self._compare(block, command, lines, output)
+            shown = status == "0" or after == "echo $?"
+            assert shown, f"{self._where(block)}: {command}\nfails with {status}, unsaid:\n{output}"
+
+    def _serve(self, block: Block) -> None:
+        ((command, lines),) = steps(block)
+        process = subprocess.Popen(
+            [*SHELL, f"exec {command}"],
+            cwd=self.folder,
+            env=self._environment(block),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        with process:
+            guard = threading.Timer(SECONDS, process.kill)
+            guard.start()
+            assert process.stdout is not None
+            printed = "".join(process.stdout.readline() for _ in lines)
+            process.send_signal(signal.SIGINT)
+            rest = process.stdout.read()
+            guard.cancel()
+        self._compare(block, command, lines, printed + rest)
+        assert process.returncode == 0, f"{self._where(block)}: it ended with {process.returncode}"
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The input pictures that pages may rely on."""
+    folder = tmp_path_factory.mktemp("pictures")
+    Image.effect_noise((640, 480), 60).save(folder / "den.jpg")
+    Image.new("RGB", (300, 400), "firebrick").save(folder / "coat.png")
+    return folder
+
+
+@pytest.fixture
+def place(tmp_path: Path, cache_folder: Path, pictures: Path, served: SandboxServer) -> Place:
+    """A folder with the pictures, a bare environment, and a served sandbox's keys beside it."""
+    folder = tmp_path / "page"
+    shutil.copytree(pictures, folder)
+    programs = Path(sys.executable).parent
+    environment = {
+        "PATH": f"{programs}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
+        "HOME": str(tmp_path / "home"),
+        "XDG_CACHE_HOME": str(cache_folder),
+        "UNIFIED_FLUX_HOME": str(tmp_path / "data"),
+        "LC_ALL": "C.UTF-8",
+    }
+    keys = {key_name(name): served.key for name in served.providers}
+    addresses = {url_name(name): url for name, url in served.providers.items()}
+    return Place(Path(), folder, environment, {**keys, **addresses})
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_block_of_a_page_runs(page: Path, place: Place) -> None:
+    """The commands and programs of a page do what the page shows, in the order of the page."""
+    place = dataclasses.replace(place, page=page)
+    for block in blocks(page):
+        where = f"{page.name} line {block.line}"
+        assert block.language in LANGUAGES, f"{where}: a block says what it is"
+        unknown = [m for m in block.marks if m not in MARKS and not m.startswith("file: ")]
+        assert not unknown, f"{where}: {unknown}"
+        if block.language == "toml":
+            tomllib.loads(block.text)
+        if block.language == "json":
+            json.loads(block.text)
+        if "run by hand" in block.marks:
+            assert page.name == "performance.md", f"{where}: only benchmarks are run by hand"
+        elif "run by .ci/run" not in block.marks:
+            place.run(block)
+
+
+def test_readme_begins_with_two_commands() -> None:
+    """The first two blocks of the README install and make a picture, install and run the tests."""
+    first, second = list(blocks(ROOT / "README.md"))[:2]
+    assert "run by .ci/run" in first.marks
+    assert "run by .ci/run" in second.marks
+    ((made, _),) = steps(first)
+    ((tested, _),) = steps(second)
+    assert made == (
+        "python3 -m venv .venv && .venv/bin/pip install . && "
+        '.venv/bin/unified-flux generate "a red fox in fresh snow" -o fox.png'
+    )
+    assert tested == (
+        "python3 -m venv .venv && .venv/bin/pip install -e '.[dev]' && .venv/bin/pytest"
+    )
+
+
+@pytest.mark.slow
+def test_readme_first_command_on_a_fresh_copy(place: Place) -> None:
+    """What git would hand to a stranger installs and draws a picture, in the words of the README."""
+    listed = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
+    names = subprocess.run(listed, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    for name in filter(None, names.split("\0")):
+        target = place.folder / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(ROOT / name, target)
+    block = next(blocks(ROOT / "README.md"))
+    ((command, lines),) = steps(block)
+    done = subprocess.run(
+        [*SHELL, command],
+        cwd=place.folder,
+        env={**os.environ, **place.environment},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+    assert expected(lines).fullmatch(clean(done.stdout)), done.stdout
+
+
+def test_configuration_lists_every_setting() -> None:
+    """docs/configuration.md has each setting once, with the default that the code has."""
+    rows = table("configuration.md", "setting", "default")
+    said = {code(row[0])[0]: row[1] for row in rows}
+    assert said == {
+        setting.name: "none" if setting.default is None else f"`{_plain(setting.default)}`"
+        for setting in SETTINGS
+    }
+    text = (DOCS / "configuration.md").read_text("utf-8")
+    for setting in SETTINGS:
+        assert (f"UNIFIED_FLUX_{setting.name.upper()}" in text) is setting.variable, setting.name
+
+
+def _plain(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def test_configuration_lists_every_option_of_a_provider() -> None:
+    """docs/configuration.md has each provider's own options with their values, the default first."""
+    rows = table("configuration.md", "provider", "option", "values")
+    said = {(code(row[0])[0], code(row[1])[0]): tuple(code(row[2])) for row in rows}
+    assert said == {
+        (provider, name): values
+        for provider in registry.names()
+        for name, values in registry.adapter_class(provider).options.items()
+    }
+
+
+def test_errors_lists_every_class_with_its_exit_code() -> None:
+    """docs/errors.md has each error class once, under its parent, with its exit code."""
+    rows = table("errors.md", "class", "is a", "exit")
+    said = {code(row[0])[0]: ((code(row[1]) or [""])[0], row[2]) for row in rows}
+    found = {
+        name: ("" if kind is errors.UnifiedFluxError else kind.__base__.__name__, str(kind.code))
+        for name, kind in vars(errors).items()
+        if isinstance(kind, type) and issubclass(kind, errors.UnifiedFluxError)
+    }
+    assert said == found
+
+
+def test_cli_names_every_command_and_flag() -> None:
+    """docs/cli.md has a section for each command, and each command's own flags stand in it."""
+    text = (DOCS / "cli.md").read_text("utf-8")
+    parts = re.split(r"^## ", text, flags=re.MULTILINE)
+    sections = {name: part for part in parts for name in code(part.partition("\n")[0])}
+    for name in COMMANDS:
+        assert name in sections, name
+        for flag in _flags(import_module(f"unified_flux.cli.{name}").command):
+            # Flags that several commands share are explained once, in the section of generate.
+            assert f"`{flag}" in sections[name] + sections["generate"], f"{name} {flag}"
+
+
+def _flags(command: click.Command) -> Iterator[str]:
+    inner = command.commands.values() if isinstance(command, click.Group) else ()
+    for param in [*command.params, *(param for one in inner for param in one.params)]:
+        if isinstance(param, click.Option):
+            yield from (*param.opts, *param.secondary_opts)
+
+
+def _all_cards() -> list[Card]:
+    return [card for name in registry.names() for card in registry.make_adapter(name).cards]
+
+
+def test_contracts_table_agrees_with_the_cards() -> None:
+    """The one table of docs/contracts.md has a cell exactly where a card has the field, and the
+    cell names the key, every option, both bounds and the default.
+    """
+    (found,) = (rows for rows in tables(DOCS / "contracts.md") if rows[0][0] == "ImageRequest")
+    head, *rows = found
+    columns = [[_card(*code(cell)[:1], name) for name in code(cell)[1:]] for cell in head[1:]]
+    assert sorted(str(_name(c)) for column in columns for c in column) == sorted(
+        str(_name(card)) for card in _all_cards()
+    )
+    assert [code(row[0])[0] for row in rows] == [f.name for f in dataclasses.fields(ImageRequest)]
+    for row in rows:
+        field = code(row[0])[0]
+        for cards, cell in zip(columns, row[1:], strict=True):
+            for card in cards:
+                _compare_cell(field, card, cell)
+
+
+def _name(card: Card) -> tuple[str, str]:
+    return card.provider, card.model
+
+
+def _card(provider: str, model: str) -> Card:
+    return next(card for card in _all_cards() if _name(card) == (provider, model))
+
+
+def _compare_cell(field: str, card: Card, cell: str) -> None:
+    told = f"{field} on {_name(card)}: {cell}"
+    if field in {"n", "extra"}:
+        return
+    if field == "references":
+        keys = card.reference_keys
+        assert {keys[0], keys[-1]} <= set(code(cell)), told
+        assert f"{card.references['max_count']} image" in cell, told
+        assert f"{card.references['max_bytes'] / 1e6:g} MB" in cell, told
+        return
+    key = card.fields.get(field)
+    assert (cell == "none") is (key is None), told
+    if key is None:
+        return
+    assert key in code(cell), told
+    leaf = card.leaves[key]
+    said = set(code(cell))
+    options = {str(option) for option in leaf.get("enum", ()) if option is not None}
+    assert options <= said, told
+    assert ("default" in leaf) is ("default" in cell.replace("no default", "")), told
+    if "default" in leaf:
+        assert f"default `{json.dumps(leaf['default']).strip(chr(34))}`" in cell, told
+    for bound in ("minimum", "maximum", "maxLength", "multipleOf"):
+        assert bound not in leaf or re.search(rf"\b{leaf[bound]:,}\b", cell), told
+
+
+def test_cards_page_names_every_key() -> None:
+    """docs/cards.md explains each key that stands under x-unified-flux in any card."""
+    explained = {code(row[0])[0] for row in table("cards.md", "key", "what it says")}
+    used = {key for card in _all_cards() for key in card.facts}
+    inner = {f"references.{key}" for card in _all_cards() for key in card.references}
+    assert used | inner <= explained
+
+
+def test_report_and_output_pages_name_every_word() -> None:
+    """docs/report.md has each loss that can be allowed, docs/output.md each placeholder of -o."""
+    losses = {f"{verb}:{field}" for verb, fields in LOSSES.items() for field in fields}
+    rows = table("report.md", "word", "permits")
+    assert {word for row in rows for word in code(row[0])} == losses
+    rows = table("output.md", "placeholder", "becomes")
+    assert {code(row[0])[0] for row in rows} == {f"{{{name}}}" for name in PLACEHOLDERS}
+
+
+def test_architecture_names_every_room_and_real_functions() -> None:
+    """docs/architecture.md has each module, and the walk names functions that are where it says."""
+    text = (DOCS / "architecture.md").read_text("utf-8")
+    package = ROOT / "unified_flux"
+    for entry in sorted(package.iterdir()):
+        if entry.suffix == ".py" and not entry.name.startswith("__"):
+            assert f"`{entry.name}`" in text, entry.name
+        if (entry / "__init__.py").is_file():
+            assert f"`{entry.name}/`" in text, entry.name
+    rows = table("architecture.md", "step", "file", "function")
+    assert rows
+    for row in rows:
+        source = (ROOT / code(row[1])[0]).read_text("utf-8")
+        for name in code(row[2]):
+            last = re.escape(name.rpartition(".")[2])
+            assert re.search(rf"^ *(?:def|class) {last}\b", source, re.MULTILINE), row
+
+
+@pytest.mark.parametrize("page", [*PAGES, *RECORDS], ids=lambda page: page.name)
+def test_links_resolve(page: Path) -> None:
+    """Every relative link leads to a file that is there, and to a heading that is in it."""
+    text = re.sub(r"^```.*?^```$", "", page.read_text("utf-8"), flags=re.MULTILINE | re.DOTALL)
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        if "://" in target:
+            continue
+        name, _, anchor = target.partition("#")
+        file = (page.parent / name) if name else page
+        assert file.exists(), target
+        if anchor:
+            heads = re.findall(r"^#+ (.+)$", file.read_text("utf-8"), re.MULTILINE)
+            slugs = [re.sub(r"[^\w\- ]", "", head.lower()).replace(" ", "-") for head in heads]
+            assert anchor in slugs, target
+
+
+@pytest.mark.parametrize("page", [*PAGES, *RECORDS], ids=lambda page: page.name)
+def test_no_page_names_a_machine(page: Path) -> None:
+    """No page holds a path of one machine or the host of a package registry."""
+    text = page.read_text("utf-8")
+    assert FOREIGN.findall(text) == []
+    assert str(ROOT) not in text
+
+
+def test_pages_that_others_rely_on_are_there() -> None:
+    """The pages that code, cards and messages point to exist."""
+    for name in ("sandbox.md", "errors.md", "cards.md", "contracts.md", "changelog.md"):
+        assert (DOCS / name).is_file(), name
+
+
+def test_every_card_is_a_documented_model() -> None:
+    """Each card file on disk is one that its adapter loads, so that no column can be missing."""
+    files = {path for path in (ROOT / "schemas").glob("*/*.json") if path.name != contract.ANSWERS}
+    assert len(files) == len(_all_cards())
+
+
+@pytest.mark.parametrize("record", RECORDS, ids=lambda record: record.name)
+def test_decisions_have_one_form(record: Path) -> None:
+    """A decision is numbered in its name and title and has context, decision and consequence."""
+    text = record.read_text("utf-8")
+    heads = re.findall(r"^(#+) (.+)$", text, re.MULTILINE)
+    assert heads[0][1].startswith(f"{record.name[:4]} ")
+    assert [head for level, head in heads if level == "##"] == [
+        "Context",
+        "Decision",
+        "Consequence",
+    ]
+
+
+def test_decisions_are_numbered_without_gaps() -> None:
+    """The records are 0001, 0002 and so on."""
+    assert [record.name[:4] for record in RECORDS] == [
+        f"{number:04}" for number in range(1, len(RECORDS) + 1)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("shown", "printed", "same"),
+    [
+        (["a ... c"], "a b c\n", True),
+        (["a", "...", "d"], "a\nb\nc\nd\n", True),
+        (["a", "..."], "b\n", False),
+        (["fox.png  4 credits  0.4 s"], "fox.png  4 credits  12.9 s\n", True),
+        (["fox.png  4 credits  0.4 s"], "fox.png  5 credits  0.4 s\n", False),
+        ([], "something\n", False),
+        (["1.5"], "115\n", False),
+    ],
+)
+def test_wildcards_match_no_more_than_they_say(shown: list[str], printed: str, same: bool) -> None:
+    """`...` and seconds are the only things in a page that may differ from what is printed."""
+    assert bool(expected(shown).fullmatch(clean(printed))) is same
