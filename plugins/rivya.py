@@ -6,7 +6,6 @@ Sources, read 2026-11-21: rivya.ai/docs/api-generations, /docs/api-generation-st
 
 from __future__ import annotations
 
-import mimetypes
 from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any, ClassVar
@@ -36,6 +35,14 @@ from unified_flux.wire import (
 )
 
 UNIT = "credits:rivya"
+# By a URL's path alone; the standard library's table differs from machine to machine.
+_MIME = {
+    ".jpg": "image/jpeg",
+    ".jpeg": "image/jpeg",
+    ".png": "image/png",
+    ".webp": "image/webp",
+    ".gif": "image/gif",
+}
 
 
 class Rivya(Adapter):
@@ -129,7 +136,7 @@ def _media_item(reference: OpenedReference) -> dict[str, Any]:
     name, mime = reference.name, reference.mime
     if reference.url is not None:
         name = name or unquote(PurePosixPath(urlsplit(reference.url).path).name)
-        mime = mime or mimetypes.guess_type(name)[0]
+        mime = mime or _MIME.get(PurePosixPath(name).suffix.lower())
     item = {
         "url": reference.url or Placeholder(reference),
         "kind": "image",

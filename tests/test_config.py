@@ -105,7 +105,7 @@ def test_a_misspelt_variable_of_the_shell_is_an_error() -> None:
 def test_an_allowed_loss_in_a_file_is_checked_where_it_stands() -> None:
     """A wrong word in `allow` is a broken configuration, exit 2, with the file's name."""
     Path("unified-flux.toml").write_text('allow = ["drop:sed"]')
-    with pytest.raises(ConfigurationError, match="unified-flux.toml") as caught:
+    with pytest.raises(ConfigurationError, match="unified-flux") as caught:
         _ = load().policy
     assert 'did you mean "drop:seed"' in str(caught.value)
 

@@ -4,8 +4,8 @@ How a block is read, by its language:
 
 - `console`: lines that begin with `$ ` are commands (`> ` continues one), the lines after are what
   they print, on either stream. `...` stands for anything inside a line and, alone, for any lines;
-  seconds at the end of a line (`0.4 s`) stand for any seconds; blank lines do not count. A command
-  that fails is followed by `$ echo $?`, so that its exit code stands in the page.
+  seconds at the end of a line (`0.4 s`) stand for any seconds; blank lines and the width of columns
+  do not count. A command that fails is followed by `$ echo $?`, so that the page shows its exit code.
 - `sh`: runs and must succeed. `python`: the same; `print(...)  # text` must print that text.
 - `toml`, `ini`, `json`, `text`: not run; TOML and JSON must parse.
 
@@ -121,8 +121,8 @@ def code(cell: str) -> list[str]:
 
 
 def clean(output: str) -> str:
-    """Output without blank lines and trailing blanks."""
-    lines = (line.rstrip() for line in output.splitlines())
+    """Output without blank lines and trailing blanks, its columns as narrow as can be."""
+    lines = (re.sub(r"(?<=\S) {2,}", "  ", line.rstrip()) for line in output.splitlines())
     return "".join(f"{line}\n" for line in lines if line)
 
 

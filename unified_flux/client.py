@@ -356,7 +356,7 @@ def _images(finished: Finished, asked: ImageRequest | None, index: int) -> Itera
         )
 
 
-def choose_provider(config: Config, *, sandbox: bool = False, model: str | None = None) -> str:
+def choose_provider(config: Config, *, sandbox: bool = False) -> str:
     """The provider that the configuration means: the chosen one, or the only one with a key.
 
     In the sandbox no key is needed, so there the first one that has the model will do.
@@ -368,7 +368,7 @@ def choose_provider(config: Config, *, sandbox: bool = False, model: str | None 
     chosen, keys = config.get("provider"), config.keys()
     if chosen or len(keys) == 1:
         return str(chosen or keys[0])
-    if len(keys) > 1:
+    if not sandbox and keys:
         raise ConfigurationError(
             f"there are keys for {' and '.join(keys)}",
             next_step="Choose with -p, or with UNIFIED_FLUX_PROVIDER.",
@@ -379,7 +379,7 @@ def choose_provider(config: Config, *, sandbox: bool = False, model: str | None 
             next_step=f"Set {' or '.join(map(key_name, config.providers))}, "
             "or use the sandbox: --sandbox, Client.from_config(sandbox=True).",
         )
-    wanted = model or config.get("model")
+    wanted = config.get("model")
     for name in config.providers:
         cards = registry.make_adapter(name).cards
         if any(wanted in {card.model, card.family} for card in cards):

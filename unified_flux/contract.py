@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
 from importlib import resources
+from math import inf, isinf, isnan
 from typing import Any
 
 from unified_flux.errors import ConfigurationError, InvalidRequest, Problem
@@ -243,16 +244,22 @@ def nearest(value: Any, schema: Mapping[str, Any]) -> Any:
         if number is not None and all(_number(option) is not None for option in options):
             return min(options, key=lambda option: abs(float(option) - number))
         return next((o for o in options if str(o).lower() == str(value).lower()), options[0])
-    if number is None:
+    if number is None or not isinstance(value, (int, float)) or isnan(value):
         return None
-    low, high = schema.get("minimum", number), schema.get("maximum", number)
-    return min(max(value, low), high) if isinstance(value, (int, float)) else None
+    low, high = schema.get("minimum", -inf), schema.get("maximum", inf)
+    near = min(max(value, low), high)
+    step = schema.get("multipleOf", 1 if "integer" in schema.get("type", ()) else 0)
+    if not step or isinf(near) or near % step == 0:
+        return near if near != value else None
+    below = near // step * step
+    near = below if near - below <= step / 2 and below >= low else below + step
+    return int(near) if low <= near <= high else None
 
 
 def _number(value: Any) -> float | None:
     try:
         return None if isinstance(value, bool) else float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from unified_flux import contract, sizing
-from unified_flux.contract import Card
+from unified_flux.contract import Card, Violation
 from unified_flux.draft import Draft
 from unified_flux.errors import ContractViolation, Problem, TranslationError, UnsupportedField
 from unified_flux.report import Entry, Outcome, Policy, Report
@@ -251,25 +251,37 @@ def _judge(
     if not found:
         return payload, entries, []
     broken = []
+    asked = dict(values)
     for violation in found:
         hit = [i for i, entry in enumerate(entries) if _covers(entry.key, violation.path)]
         if not hit:
             broken.append(Problem(field=violation.path, message=violation.message))
         for i in hit:
-            leaf = card.leaves.get(violation.path, {})
-            entries[i] = replace(
-                entries[i],
-                outcome=Outcome.REJECTED,
-                reason=violation.message,
-                nearest=contract.nearest(values.get(violation.path), leaf),
-                became=None,
-            )
-            values.pop(violation.path, None)
+            entries[i] = _reject(entries[i], violation, asked, card)
+            for path in _keys(entries[i].key):
+                values.pop(path, None)
     return assemble(card, values), entries, broken
 
 
+def _reject(entry: Entry, violation: Violation, asked: dict[str, Any], card: Card) -> Entry:
+    """The entry as rejected; where several keys say its field, no single value is nearest."""
+    again = entry.outcome is Outcome.REJECTED and entry.reason
+    near = contract.nearest(asked.get(violation.path), card.leaves.get(violation.path, {}))
+    return replace(
+        entry,
+        outcome=Outcome.REJECTED,
+        reason=f"{entry.reason}; {violation.message}" if again else violation.message,
+        nearest=near if len(_keys(entry.key)) == 1 else None,
+        became=None,
+    )
+
+
+def _keys(key: str | None) -> list[str]:
+    return key.split(", ") if key else []
+
+
 def _covers(key: str | None, path: str) -> bool:
-    return key is not None and any(path == k or path.startswith(f"{k}.") for k in key.split(", "))
+    return any(path == one or path.startswith(f"{one}.") for one in _keys(key))
 
 
 def assemble(card: Card, values: dict[str, Any]) -> dict[str, Any]:

@@ -35,7 +35,7 @@ def nodes(schema: Any, path: str = "") -> Iterator[tuple[str, Mapping[str, Any]]
 def is_day(text: Any) -> bool:
     """Whether `text` is a day such as 2026-11-21."""
     try:
-        return date.fromisoformat(text).isoformat() == text
+        return bool(date.fromisoformat(text).isoformat() == text)
     except (TypeError, ValueError):
         return False
 

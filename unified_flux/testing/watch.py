@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime
 import logging
+import mimetypes
 import os
 import random
 import sys
@@ -27,6 +28,8 @@ _CODES = {
     _ENVIRONMENT.__setitem__.__code__: "os.environ",
     _ENVIRONMENT.__delitem__.__code__: "os.environ",
     logging.Logger._log.__code__: "logging",
+    # It reads tables that differ from machine to machine, once, whoever asks first.
+    mimetypes.guess_type.__code__: "mimetypes",
 }
 
 

@@ -1,0 +1,78 @@
+"""The command line, black box: each file in tests/cli is a case. Adding a case is adding a file.
+
+A case (TOML) has `about`, `args`, and what it expects: `exit`, `out` and `err` (texts that occur, in
+`json` dotted paths of the one object on standard output), `accepted` (paid submits on both meters).
+It may set `env`, `files` (name → text), `pictures` (names of small PNGs), `stdin`, and `keys = false`
+for an environment with nothing configured. With keys, both providers are the served sandbox.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from unified_flux.cli.group import run
+from unified_flux.sandbox.server import SandboxServer
+
+from conftest import png  # isort: skip
+
+CASES = sorted((Path(__file__).parent / "cli").glob("*.toml"))
+
+
+def _prepare(case: dict[str, Any], served: SandboxServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    if case.get("keys", True):
+        for name, url in served.providers.items():
+            monkeypatch.setenv(f"{name.upper()}_API_KEY", served.key)
+            monkeypatch.setenv(f"{name.upper()}_BASE_URL", url)
+    for name, value in case.get("env", {}).items():
+        monkeypatch.setenv(name, value)
+    for name, text in case.get("files", {}).items():
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        Path(name).write_text(text)
+    for name in case.get("pictures", []):
+        Path(name).write_bytes(png())
+    for name, size in case.get("large", {}).items():
+        Path(name).write_bytes(png(filler=size))
+    stdin = io.TextIOWrapper(io.BytesIO(case.get("stdin", "").encode()))
+    monkeypatch.setattr(sys, "stdin", stdin)
+
+
+def _at(found: Any, path: str) -> Any:
+    for step in path.split("."):
+        found = found[int(step)] if isinstance(found, list) else found[step]
+    return found
+
+
+@pytest.mark.parametrize("path", CASES, ids=lambda path: path.stem)
+def test_case(
+    path: Path,
+    served: SandboxServer,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The command exits, prints and charges as its case says, and no key or traceback shows."""
+    case = tomllib.loads(path.read_text("utf-8"))
+    _prepare(case, served, monkeypatch)
+    code = run(case["args"])
+    out, err = capsys.readouterr()
+    assert code == case["exit"], err
+    for text in case.get("out", []):
+        assert text in out
+    for text in case.get("err", []):
+        assert text in err
+    if "json" in case or "--json" in case["args"]:
+        found = json.loads(out)
+        for place, value in case.get("json", {}).items():
+            assert _at(found, place) == value
+    for name in case.get("makes", []):
+        assert Path(name).exists(), sorted(map(str, Path().iterdir()))
+    paid = sum(emulator.meter()["accepted"] for emulator in served.emulators.values())
+    assert paid == case.get("accepted", 0)
+    assert served.key not in out + err
+    assert "Traceback" not in out + err

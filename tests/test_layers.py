@@ -1,0 +1,98 @@
+"""The import layers hold, and the linter that says so bites: in every room, mapped packages included."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+CONTRACTS = ROOT / ".importlinter"
+# Each room with an import that is forbidden to it: upwards, sideways into a plugin, or out to the world.
+PLANTED = {
+    **dict.fromkeys(
+        (
+            "unified_flux/text.py",
+            "unified_flux/errors.py",
+            "unified_flux/money.py",
+            "unified_flux/geometry.py",
+            "unified_flux/secret.py",
+            "unified_flux/addresses.py",
+            "unified_flux/images.py",
+            "unified_flux/report.py",
+            "unified_flux/wire.py",
+            "unified_flux/request.py",
+            "unified_flux/result.py",
+            "unified_flux/contract.py",
+            "unified_flux/draft.py",
+            "unified_flux/sizing.py",
+            "unified_flux/translation.py",
+            "unified_flux/adapter.py",
+            "unified_flux/flow.py",
+        ),
+        "requests",
+    ),
+    "unified_flux/config.py": "unified_flux.client",
+    "unified_flux/registry.py": "plugins.rivya",
+    "unified_flux/output.py": "unified_flux.scheduler",
+    "unified_flux/references.py": "unified_flux.transports.http",
+    "unified_flux/transports/signing.py": "unified_flux.client",
+    "unified_flux/scheduler.py": "unified_flux.client",
+    "unified_flux/client.py": "unified_flux.cli.group",
+    "unified_flux/cli/live.py": "stevedore",
+    "unified_flux/sandbox/rivya.py": "unified_flux.flow",
+    "plugins/rivya.py": "socket",
+    "plugins/vtrix.py": "unified_flux.flow",
+}
+
+
+def lint(folder: Path) -> str:
+    """What import-linter prints for a tree."""
+    done = subprocess.run(
+        [str(Path(sys.executable).parent / "lint-imports"), "--no-cache"],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(folder), "COLUMNS": "300"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return done.stdout + done.stderr
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """A copy of the code and its contracts."""
+    skip = shutil.ignore_patterns("__pycache__")
+    for name in ("unified_flux", "plugins"):
+        shutil.copytree(ROOT / name, tmp_path / "tree" / name, ignore=skip)
+    shutil.copy(CONTRACTS, tmp_path / "tree")
+    return tmp_path / "tree"
+
+
+def test_every_layer_is_kept(tree: Path) -> None:
+    """As it stands, no import points up or out."""
+    assert re.search(r"Contracts: [0-9]+ kept, 0 broken", lint(tree))
+
+
+def test_a_forbidden_import_is_reported_in_each_room(tree: Path) -> None:
+    """One forbidden import planted in every room at once: the linter names each of them."""
+    for place, module in PLANTED.items():
+        with (tree / place).open("a") as file:
+            file.write(f"\nimport {module}\n")
+    said = lint(tree)
+    for place, module in PLANTED.items():
+        room = place.removesuffix(".py").replace("/", ".")
+        assert re.search(rf"{re.escape(room)} -> {re.escape(module)}\b", said), (room, said)
+
+
+def test_every_room_is_planted() -> None:
+    """No module outside the servers, the kit and the commands is forgotten above."""
+    rooms = {f"unified_flux/{path.name}" for path in (ROOT / "unified_flux").glob("*.py")}
+    plugins = {f"plugins/{path.name}" for path in (ROOT / "plugins").glob("*.py")}
+    known = {"unified_flux/__init__.py", "unified_flux/__main__.py", "plugins/__init__.py"}
+    assert rooms | plugins <= set(PLANTED) | known
