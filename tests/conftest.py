@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import ipaddress
+import logging
 import os
 import socket
 import struct
@@ -65,6 +66,9 @@ def clean_place(tmp_path: Path, cache_folder: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(cache_folder))
     monkeypatch.setenv("UNIFIED_FLUX_HOME", str(tmp_path / "data"))
+    log = logging.getLogger("unified_flux")
+    for name, value in (("handlers", []), ("propagate", True), ("level", logging.NOTSET)):
+        monkeypatch.setattr(log, name, value)
 
 
 @pytest.fixture

@@ -27,8 +27,9 @@ from unified_flux.errors import (
     UnifiedFluxError,
     UnsupportedField,
 )
-from unified_flux.flow import Ask, Finished, Pace, follow, generate
+from unified_flux.flow import Ask, Finished, follow, generate
 from unified_flux.request import ImageRequest
+from unified_flux.retry import Pace
 from unified_flux.testing.simulation import Driven, drive, picture, reply
 from unified_flux.wire import Job, Phase, Purpose, WireRequest, WireResponse
 

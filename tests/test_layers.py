@@ -33,6 +33,8 @@ PLANTED = {
             "unified_flux/sizing.py",
             "unified_flux/translation.py",
             "unified_flux/adapter.py",
+            "unified_flux/effects.py",
+            "unified_flux/retry.py",
             "unified_flux/flow.py",
         ),
         "requests",

@@ -13,10 +13,11 @@ from typing import Any, Self
 from unified_flux import config as configuration, flow, registry
 from unified_flux.adapter import Adapter
 from unified_flux.addresses import is_loopback, split_url
-from unified_flux.config import Config, Origin, check_base_url, check_options, key_name, url_name
+from unified_flux.config import Config, check_base_url, check_options, key_name, url_name
 from unified_flux.contract import Card, choose
+from unified_flux.effects import Event
 from unified_flux.errors import ConfigurationError, InvalidRequest, MissingKey, UnifiedFluxError
-from unified_flux.flow import Ask, Event, Finished, Pace
+from unified_flux.flow import Ask, Finished
 from unified_flux.images import sniff
 from unified_flux.money import Money
 from unified_flux.output import Spool, differences
@@ -24,6 +25,7 @@ from unified_flux.references import open_references
 from unified_flux.report import Policy, Report
 from unified_flux.request import ImageRequest
 from unified_flux.result import Failed, Image, ImageResult
+from unified_flux.retry import Pace
 from unified_flux.scheduler import Transport, World, run, run_all
 from unified_flux.secret import Secret
 from unified_flux.text import safe
@@ -95,11 +97,8 @@ class Client:
         on_event: Callable[[Event], None] | None = None,
         config: Config | None = None,
     ) -> None:
-        self.config = config or Config((provider,))
         given = {key_name(provider): api_key, url_name(provider): base_url, "timeout": timeout}
-        for name, value in given.items():
-            if value is not None:
-                self.config.values[name] = Origin(value, "the call", 0)
+        self.config = (config or Config((provider,))).overridden(given)
         self.provider = provider
         self._emulated = sandbox
         options = self.config.options(provider)
@@ -350,7 +349,7 @@ def _images(finished: Finished, asked: ImageRequest | None, index: int) -> Itera
             charge=finished.job.charge,
             index=index,
             seed=asked.seed if asked else None,
-            payload=shown(finished.payload),
+            payload=shown(finished.translation.payload) if finished.translation else None,
             seconds=finished.seconds,
             notes=(*finished.job.notes, *differences(finished.translation, header, blob.whole)),
         )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from unified_flux.text import did_you_mean, safe
 
 PREFIX = "UNIFIED_FLUX_"
 PROJECT_FILE = "unified-flux.toml"
+CALL = "the call"
 # A few settings take a few lines; hostile TOML of megabytes takes the parser seconds.
 MAX_FILE_BYTES = 256 * 1024
 
@@ -86,6 +87,14 @@ class Config:
     values: dict[str, Origin] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     files: list[Path] = field(default_factory=list)
+
+    def overridden(self, arguments: Mapping[str, Any]) -> Config:
+        """The same with a caller's own values, which win over all; None counts as not given."""
+        given = {name: value for name, value in arguments.items() if value is not None}
+        for name in given.keys() & _BY_NAME.keys():
+            given[name] = _typed(_BY_NAME[name], given[name], CALL)
+        values = self.values | {name: Origin(value, CALL, 0) for name, value in given.items()}
+        return replace(self, values=values)
 
     def get(self, name: str) -> Any:
         """A setting's value."""
@@ -213,9 +222,7 @@ def load(
         ConfigurationError: For an unknown or mistyped setting, with the nearest name.
     """
     folder = folder or Path.cwd()
-    config = Config(tuple(providers))
-    given = {name: value for name, value in (arguments or {}).items() if value is not None}
-    _add(config, given, "the call", 0)
+    config = Config(tuple(providers)).overridden(arguments or {})
     shell = os.environ if environ is None else environ
     _add(config, _variables(config, shell, "the environment"), "the environment", 1)
     dotenv = folder / ".env"

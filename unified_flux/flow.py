@@ -3,8 +3,8 @@
     translate → check → upload → submit → poll → fetch
 
 It has no socket, clock or sleep: each effect's answer carries `now`, the random source and the
-idempotency key are given. What may be sent again is decided by one table, `_FATES`, and the rule
-that a paid submit whose outcome is unknown is only ever repeated under its own idempotency key.
+idempotency key are given. What may be sent again stands in `retry`; here is the rule that a
+paid submit whose outcome is unknown is only ever repeated under its own idempotency key.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from __future__ import annotations
 import random
 from collections.abc import Generator, MutableMapping, Sequence
 from dataclasses import dataclass, field, replace
-from enum import Enum, auto
-from typing import Any, NoReturn
+from typing import Any
 from urllib.parse import urljoin
 
 from unified_flux.adapter import Adapter, charged
 from unified_flux.contract import Card, load_answers
+from unified_flux.effects import Answer, Effect
 from unified_flux.errors import (
     Charged,
     ContractViolation,
@@ -28,12 +28,12 @@ from unified_flux.errors import (
     Problem,
     ProtocolError,
     ProviderError,
-    TransportError,
     Unauthorized,
     UnifiedFluxError,
 )
 from unified_flux.report import Policy
 from unified_flux.request import ImageRequest
+from unified_flux.retry import Fate, Pace, Talk, Verdict, insist
 from unified_flux.text import safe
 from unified_flux.translation import Translation, fill, require
 from unified_flux.wire import (
@@ -49,61 +49,6 @@ from unified_flux.wire import (
 )
 
 MAX_REDIRECTS = 5
-
-
-@dataclass(frozen=True, slots=True)
-class Exchange:
-    """Make this exchange."""
-
-    request: WireRequest
-
-
-@dataclass(frozen=True, slots=True)
-class Pause:
-    """Let this many seconds pass."""
-
-    seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """Something to tell the caller; `ACCEPTED` comes before the first poll, with the job."""
-
-    phase: Phase
-    job: Job | None = None
-    note: str | None = None
-
-
-Effect = Exchange | Pause | Event
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
-    """What an effect came to, and when. An exchange has a response or a fault."""
-
-    now: float
-    response: WireResponse | None = None
-    fault: UnifiedFluxError | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pace:
-    """Time budgets, in seconds.
-
-    Attributes:
-        timeout: For the whole flow, until the picture is done.
-        retry_within: For getting an unpaid or refused exchange through.
-        resend_within: For sending a submit of unknown outcome again under its own key. No provider
-            documents how long it remembers a key; ten minutes is far below the 24 hours that are
-            usual elsewhere.
-        backoff, backoff_cap: First and longest wait between tries, before jitter.
-    """
-
-    timeout: float = 300.0
-    retry_within: float = 60.0
-    resend_within: float = 600.0
-    backoff: float = 0.5
-    backoff_cap: float = 20.0
 
 
 @dataclass(slots=True, kw_only=True)
@@ -127,65 +72,15 @@ class Ask:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finished:
-    """A picture's job at its end. `translation` is None for a job that was only followed."""
+    """A picture's job at its end; `translation` is None for a job that was only followed."""
 
     job: Job
     blobs: tuple[Blob, ...]
     seconds: float
     translation: Translation | None = None
-    payload: Any = None
 
 
 Flow = Generator[Effect, Answer, Finished]
-
-
-class Fate(Enum):
-    """What became of an exchange, as the retry table of docs/errors.md distinguishes it."""
-
-    ANSWERED = auto()
-    NOT_DELIVERED = auto()
-    NOT_TAKEN = auto()
-    UNKNOWN = auto()
-    DECIDED = auto()
-
-
-# A 307 or 308 says that nothing was done here; the older redirects may follow work that was.
-_FATES = {429: Fate.NOT_TAKEN, 408: Fate.UNKNOWN, 307: Fate.DECIDED, 308: Fate.DECIDED}
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """An exchange's fate, and the answer or the trouble that it came to."""
-
-    fate: Fate
-    response: WireResponse | None = None
-    trouble: UnifiedFluxError | None = None
-
-    @property
-    def error(self) -> UnifiedFluxError:
-        """The trouble of an exchange that was not answered well."""
-        return self.trouble or ProtocolError("the exchange ended without answer or fault")
-
-
-def judge(adapter: Adapter, answer: Answer) -> Verdict:
-    """Which row of the retry table an answer falls under."""
-    if answer.response is None:
-        lost = Fate.NOT_DELIVERED if isinstance(answer.fault, NotDelivered) else Fate.UNKNOWN
-        known = isinstance(answer.fault, TransportError)
-        return Verdict(lost if known else Fate.DECIDED, trouble=answer.fault)
-    status = answer.response.status
-    if 200 <= status < 300:
-        return Verdict(Fate.ANSWERED, response=answer.response)
-    if 300 <= status < 400:
-        where = safe(answer.response.headers.get("location", "nowhere"), 120)
-        trouble: UnifiedFluxError = ProtocolError(
-            f"{adapter.name} answered with a redirect to {where}; a key never follows one"
-        )
-        return Verdict(_FATES.get(status, Fate.UNKNOWN), answer.response, trouble)
-    refusal = adapter.refusal(answer.response)
-    usual = Fate.DECIDED if status < 500 else Fate.UNKNOWN
-    fate = Fate.NOT_TAKEN if refusal.reason in adapter.not_taken else _FATES.get(status, usual)
-    return Verdict(fate, answer.response, refusal)
 
 
 def generate(ask: Ask) -> Flow:
@@ -194,7 +89,7 @@ def generate(ask: Ask) -> Flow:
     Raises:
         UnifiedFluxError: Whatever the retry table cannot mend, with provider, model and job on it.
     """
-    talk = _Talk(ask.adapter, ask.card, ask.pace, ask.chance)
+    talk = Talk(ask.adapter, ask.card, ask.pace, ask.chance)
     try:
         translation = ask.adapter.translate(ask.request, ask.card, ask.references)
         require(translation, ask.policy)
@@ -203,25 +98,25 @@ def generate(ask: Ask) -> Flow:
         wire = ask.adapter.submit(payload, ask.card, ask.idempotency_key)
         found = yield from _submit(talk, wire)
         yield from talk.tell(Phase.ACCEPTED, _job(found))
-        return (yield from _finish(talk, found, translation, payload))
+        return (yield from _finish(talk, found, translation))
     except UnifiedFluxError as error:
         talk.blame(error)
 
 
 def follow(adapter: Adapter, card: Card, job: Job, pace: Pace, chance: random.Random) -> Flow:
     """The flow of a job that is already accepted: poll and fetch, never submit."""
-    talk = _Talk(adapter, card, pace, chance)
+    talk = Talk(adapter, card, pace, chance)
     try:
         yield from talk.begin()
         talk.asked = 0.0
-        return (yield from _finish(talk, job, None, None))
+        return (yield from _finish(talk, job, None))
     except UnifiedFluxError as error:
         talk.blame(error)
 
 
 def bring_references(ask: Ask) -> Generator[Effect, Answer, None]:
     """Upload what several sibling flows will share, once, into `ask.uploads`."""
-    talk = _Talk(ask.adapter, ask.card, ask.pace, ask.chance)
+    talk = Talk(ask.adapter, ask.card, ask.pace, ask.chance)
     try:
         translation = ask.adapter.translate(ask.request, ask.card, ask.references)
         require(translation, ask.policy)
@@ -235,10 +130,10 @@ def inquire(
     adapter: Adapter, request: WireRequest, pace: Pace, chance: random.Random
 ) -> Generator[Effect, Answer, WireResponse]:
     """The flow of one question that costs nothing, such as the balance."""
-    talk = _Talk(adapter, None, pace, chance)
+    talk = Talk(adapter, None, pace, chance)
     try:
         yield from talk.begin()
-        verdict = yield from _insist(talk, request, pace.retry_within)
+        verdict = yield from insist(talk, request, pace.retry_within)
         if verdict.fate is not Fate.ANSWERED or verdict.response is None:
             raise _harmless(verdict.error)
     except UnifiedFluxError as error:
@@ -246,9 +141,7 @@ def inquire(
     return verdict.response
 
 
-def _finish(
-    talk: _Talk, found: Job | Output, translation: Translation | None, payload: Any
-) -> Flow:
+def _finish(talk: Talk, found: Job | Output, translation: Translation | None) -> Flow:
     output = yield from _wait(talk, found)
     yield from talk.tell(Phase.FETCHING, output.job)
     blobs: tuple[Blob, ...] = ()
@@ -260,96 +153,15 @@ def _finish(
         blobs=blobs,
         seconds=talk.now - talk.started,
         translation=translation,
-        payload=payload,
     )
-
-
-class _Talk:
-    """The state of one conversation: when it is, when it must end, which job it is about."""
-
-    def __init__(
-        self, adapter: Adapter, card: Card | None, pace: Pace, chance: random.Random
-    ) -> None:
-        self.adapter = adapter
-        self._card = card
-        self.pace = pace
-        self.chance = chance
-        self.started = self.now = 0.0
-        self.asked: float | None = None
-        self.job: Job | None = None
-
-    @property
-    def card(self) -> Card:
-        """The model that is spoken to; an inquiry has none and asks for none."""
-        if self._card is None:
-            raise LookupError("this conversation is about no model")
-        return self._card
-
-    @property
-    def deadline(self) -> float:
-        """When the flow gives up, on the answers' clock."""
-        return self.started + self.pace.timeout
-
-    def begin(self) -> Generator[Effect, Answer, None]:
-        """Learn what time it is."""
-        yield from self.tell(Phase.PREPARED)
-        self.started = self.now
-
-    def tell(
-        self, phase: Phase, job: Job | None = None, note: str | None = None
-    ) -> Generator[Effect, Answer, None]:
-        """Tell the caller where the job stands."""
-        self.job = job or self.job
-        self.now = (yield Event(phase, self.job, note)).now
-
-    def exchange(self, request: WireRequest) -> Generator[Effect, Answer, Verdict]:
-        """Make an exchange and judge it."""
-        answer = yield Exchange(request)
-        self.now = answer.now
-        self.asked = answer.response.retry_after if answer.response else None
-        return judge(self.adapter, answer)
-
-    def pause(self, seconds: float) -> Generator[Effect, Answer, None]:
-        """Let time pass."""
-        self.now = (yield Pause(seconds)).now
-
-    def backoff(self, attempt: int) -> float:
-        """Full jitter: anything up to a ceiling that doubles."""
-        ceiling = min(self.pace.backoff_cap, self.pace.backoff * 2.0 ** min(attempt, 16))
-        return self.chance.uniform(0.1, 1.0) * ceiling
-
-    def at_pace(self, wait: float) -> float:
-        """The provider's own pace where its last answer named one, else `wait`."""
-        return wait if self.asked is None else self.asked
-
-    def blame(self, error: UnifiedFluxError) -> NoReturn:
-        """Raise an error that knows where it happened."""
-        error.provider = error.provider or self.adapter.name
-        error.model = error.model or (self._card.model if self._card else None)
-        error.job = error.job or self.job
-        raise error
 
 
 def _job(found: Job | Output) -> Job:
     return found.job if isinstance(found, Output) else found
 
 
-def _insist(talk: _Talk, request: WireRequest, budget: float) -> Generator[Effect, Answer, Verdict]:
-    """Repeat an exchange that costs nothing until it is answered, decided or out of time."""
-    give_up = talk.now + budget
-    attempt = 0
-    while True:
-        verdict = yield from talk.exchange(request)
-        wait = talk.at_pace(talk.backoff(attempt))
-        final = verdict.fate in {Fate.ANSWERED, Fate.DECIDED}
-        if final or talk.now + wait > give_up:
-            return verdict
-        yield from talk.pause(wait)
-        attempt += 1
-
-
 def _upload(
-    talk: _Talk, payload: Any, uploads: MutableMapping[str, str]
+    talk: Talk, payload: Any, uploads: MutableMapping[str, str]
 ) -> Generator[Effect, Answer, Any]:
     """Bring local references to a provider that wants them by URL; the filled payload."""
     if talk.card.references.get("local") != "upload":
@@ -361,7 +173,7 @@ def _upload(
         if sha256 not in uploads:
             yield from talk.tell(Phase.UPLOADING)
             wire = talk.adapter.upload(reference, talk.card)
-            verdict = yield from _insist(talk, wire, talk.pace.retry_within)
+            verdict = yield from insist(talk, wire, talk.pace.retry_within)
             if verdict.fate is not Fate.ANSWERED or verdict.response is None:
                 raise _harmless(verdict.error)
             uploads[sha256] = talk.adapter.read_upload(verdict.response).url
@@ -387,7 +199,7 @@ def _placeholders(payload: Any) -> list[Placeholder]:
     return [placeholder for value in inner for placeholder in _placeholders(value)]
 
 
-def _submit(talk: _Talk, wire: WireRequest) -> Generator[Effect, Answer, Job | Output]:
+def _submit(talk: Talk, wire: WireRequest) -> Generator[Effect, Answer, Job | Output]:
     """The one paid exchange, through the retry table, until it is accepted or given up."""
     unknown: UnifiedFluxError | None = None
     give_up = min(talk.now + talk.pace.retry_within, talk.deadline)
@@ -411,7 +223,7 @@ def _submit(talk: _Talk, wire: WireRequest) -> Generator[Effect, Answer, Job | O
         attempt += 1
 
 
-def _accepted(talk: _Talk, verdict: Verdict) -> Job | Output | Verdict:
+def _accepted(talk: Talk, verdict: Verdict) -> Job | Output | Verdict:
     """The job that an answer names; a good status around nonsense tells nothing of the outcome."""
     if verdict.fate is not Fate.ANSWERED or verdict.response is None:
         return verdict
@@ -422,7 +234,7 @@ def _accepted(talk: _Talk, verdict: Verdict) -> Job | Output | Verdict:
 
 
 def _unknown(
-    talk: _Talk, first: UnifiedFluxError, last: UnifiedFluxError | None = None
+    talk: Talk, first: UnifiedFluxError, last: UnifiedFluxError | None = None
 ) -> OutcomeUnknown:
     """The error of a submit that may have been taken."""
     later = f"; sent again under the same key: {last.message}" if last and last is not first else ""
@@ -436,7 +248,7 @@ def _unknown(
     )
 
 
-def _read(talk: _Talk, response: WireResponse) -> Job | Output:
+def _read(talk: Talk, response: WireResponse) -> Job | Output:
     """The answer of a submit or poll, with what is odd about it as notes."""
     found = talk.adapter.read(response, talk.card.model)
     answers = load_answers(talk.adapter.name, talk.adapter.card_package)
@@ -449,7 +261,7 @@ def _read(talk: _Talk, response: WireResponse) -> Job | Output:
     return replace(found, job=job) if isinstance(found, Output) else job
 
 
-def _wait(talk: _Talk, found: Job | Output) -> Generator[Effect, Answer, Output]:
+def _wait(talk: Talk, found: Job | Output) -> Generator[Effect, Answer, Output]:
     """Poll until the job has ended; whatever a poll meets, the job is never submitted again."""
     talk.job = _job(found)
     trouble: UnifiedFluxError | None = None
@@ -497,7 +309,7 @@ def _complete(output: Output) -> Output:
     return output
 
 
-def _timeout(talk: _Talk, job: Job, trouble: UnifiedFluxError | None) -> JobTimeout:
+def _timeout(talk: Talk, job: Job, trouble: UnifiedFluxError | None) -> JobTimeout:
     last = f"; the last poll failed: {trouble.message}" if trouble else ""
     return JobTimeout(
         f"the job is not done after {talk.pace.timeout:g} s and goes on at {job.provider}{last}",
@@ -506,7 +318,7 @@ def _timeout(talk: _Talk, job: Job, trouble: UnifiedFluxError | None) -> JobTime
     )
 
 
-def _fetch(talk: _Talk, job: Job, url: str) -> Generator[Effect, Answer, Blob]:
+def _fetch(talk: Talk, job: Job, url: str) -> Generator[Effect, Answer, Blob]:
     """Download one picture; each redirect is a new stranger's URL that the transport vets."""
     give_up = talk.now + talk.pace.retry_within
     for _ in range(MAX_REDIRECTS):
@@ -527,7 +339,7 @@ def _fetch(talk: _Talk, job: Job, url: str) -> Generator[Effect, Answer, Blob]:
 
 
 def _insist_fetch(
-    talk: _Talk, wire: WireRequest, give_up: float
+    talk: Talk, wire: WireRequest, give_up: float
 ) -> Generator[Effect, Answer, Verdict]:
     """Fetching again is always safe, and a picture that is not there yet may come."""
     attempt = 0

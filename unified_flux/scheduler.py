@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Generator, Sequence
@@ -9,13 +10,14 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
+from unified_flux.effects import Answer, Effect, Event, Exchange, Pause
 from unified_flux.errors import UnifiedFluxError
-from unified_flux.flow import Answer, Effect, Event, Exchange, Pause
 from unified_flux.wire import WireRequest, WireResponse
 
 MAX_WORKERS = 8
 
 T = TypeVar("T")
+_log = logging.getLogger("unified_flux")
 
 
 class Transport(Protocol):
@@ -54,10 +56,14 @@ class World:
         return Answer(now=self.clock())
 
     def _exchange(self, request: WireRequest) -> Answer:
+        # A query may be a signature that opens the picture to anyone: it stays out of logs.
+        place = request.url.partition("?")[0]
         try:
             response = self.transport.send(request)
         except UnifiedFluxError as fault:
+            _log.info("%s %s: %s", request.method, place, fault.message)
             return Answer(now=self.clock(), fault=fault)
+        _log.info("%s %s: HTTP %s", request.method, place, response.status)
         return Answer(now=self.clock(), response=response)
 
 

@@ -83,5 +83,5 @@ def upload() -> Iterator[Row]:
 
 
 def download() -> Iterator[Row]:
-    """A picture of 20 MB to disk; ours hashes and sniffs it on its way."""
-    yield from judge("20 MB download / .content", ("fetch", "content"), 1 * MB, memory=1)
+    """A picture of 20 MB, the server's own, to disk; ours hashes and sniffs it on its way."""
+    yield from judge("20 MB download / .content", ("fetch", "content"), SMALL, memory=1)

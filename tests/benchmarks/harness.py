@@ -56,7 +56,7 @@ class Row:
             self.what,
             f"{self.ours:.2f} {self.unit}",
             "-" if self.baseline is None else f"{self.baseline:.2f} {self.unit}",
-            "-" if self.ratio is None else f"{self.ratio:.2f}",
+            "-" if self.ratio is None else f"{self.ratio:.{2 if self.ratio >= 0.1 else 3}f}",
             "-" if self.target is None else f"<= {times}",
             self.verdict,
         )
@@ -138,6 +138,18 @@ def server(*arguments: str) -> Iterator[int]:
             yield int(process.stdout.readline())
         finally:
             process.kill()
+
+
+@contextlib.contextmanager
+def crowded(variables: int) -> Iterator[None]:
+    """An environment with that many more variables, as shells and desktops leave behind."""
+    more = {f"BENCHMARK_VARIABLE_{number}": "/usr/share/some/where" for number in range(variables)}
+    os.environ.update(more)
+    try:
+        yield
+    finally:
+        for name in more:
+            del os.environ[name]
 
 
 @contextlib.contextmanager

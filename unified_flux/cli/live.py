@@ -10,7 +10,7 @@ from typing import Any, Self
 
 import click
 
-from unified_flux.flow import Event
+from unified_flux.effects import Event
 from unified_flux.wire import Phase
 
 _WORDS = {

@@ -52,8 +52,7 @@ def open_session(values: Mapping[str, Any], *, fallback: bool, **settings: Any) 
         settings: For `Client`.
     """
     if values.get("verbose"):
-        logging.basicConfig(level=logging.DEBUG, format="%(levelname)s %(name)s: %(message)s")
-        logging.getLogger("urllib3").setLevel(logging.INFO)
+        _log_to_stderr()
     config = read_config(values)
     nothing = fallback and config.get("provider") is None and not config.keys()
     sandbox = bool(values.get("sandbox")) or nothing
@@ -65,6 +64,14 @@ def open_session(values: Mapping[str, Any], *, fallback: bool, **settings: Any) 
     if nothing:
         session.note(NOTHING_CONFIGURED)
     return session
+
+
+def _log_to_stderr() -> None:
+    """Our own log and nobody else's: other libraries' may show headers."""
+    log = logging.getLogger("unified_flux")
+    log.handlers = [logging.StreamHandler(sys.stderr)]
+    log.setLevel(logging.DEBUG)
+    log.propagate = False
 
 
 def read_config(values: Mapping[str, Any]) -> Config:

@@ -16,8 +16,9 @@ from unified_flux.errors import (
     Unauthorized,
     UnifiedFluxError,
 )
-from unified_flux.flow import Ask, Finished, Pace, generate
+from unified_flux.flow import Ask, Finished, generate
 from unified_flux.request import ImageRequest
+from unified_flux.retry import Pace
 from unified_flux.testing import golden, samples
 from unified_flux.testing.golden import Golden
 from unified_flux.testing.kit import Kit

@@ -16,8 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+from unified_flux.effects import Answer, Effect, Event, Exchange, Pause
 from unified_flux.errors import UnifiedFluxError
-from unified_flux.flow import Answer, Effect, Event, Exchange, Pause
 from unified_flux.wire import Purpose, WireRequest, WireResponse
 
 # A flow that is still talking after so many effects will not end by itself.

@@ -11,6 +11,7 @@ import logging
 import mimetypes
 import os
 import random
+import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,6 +28,7 @@ _CODES = {
     _ENVIRONMENT.__iter__.__code__: "os.environ",
     _ENVIRONMENT.__setitem__.__code__: "os.environ",
     _ENVIRONMENT.__delitem__.__code__: "os.environ",
+    socket.socket.__init__.__code__: "socket",
     logging.Logger._log.__code__: "logging",
     # It reads tables that differ from machine to machine, once, whoever asks first.
     mimetypes.guess_type.__code__: "mimetypes",
@@ -65,7 +67,7 @@ def _forbidden(function: Any) -> str | None:
         return f"{module}.{name}"
     if isinstance(owner, type) and issubclass(owner, datetime.date) and name in _NOW:
         return f"datetime.{name}"
-    if isinstance(owner, random.Random) or type(owner).__module__ in {"_socket", "_ssl"}:
+    if isinstance(owner, (random.Random, socket.socket)):
         return f"{type(owner).__name__}.{name}"
     return None
 

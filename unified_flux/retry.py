@@ -1,0 +1,174 @@
+"""The retry table, and the state of one conversation that keeps to it.
+
+What may be sent again is decided here alone: `_FATES` and `judge` say what became of an exchange,
+and `Talk` knows the time, the pace that the provider asks for and how long to back off.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Generator
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import NoReturn
+
+from unified_flux.adapter import Adapter
+from unified_flux.contract import Card
+from unified_flux.effects import Answer, Effect, Event, Exchange, Pause
+from unified_flux.errors import (
+    NotDelivered,
+    ProtocolError,
+    TransportError,
+    UnifiedFluxError,
+)
+from unified_flux.text import safe
+from unified_flux.wire import Job, Phase, WireRequest, WireResponse
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pace:
+    """Time budgets, in seconds.
+
+    Attributes:
+        timeout: For the whole flow, until the picture is done.
+        retry_within: For getting an unpaid or refused exchange through.
+        resend_within: For sending a submit of unknown outcome again under its own key. No provider
+            documents how long it remembers a key; ten minutes is far below the 24 hours that are
+            usual elsewhere.
+        backoff, backoff_cap: First and longest wait between tries, before jitter.
+    """
+
+    timeout: float = 300.0
+    retry_within: float = 60.0
+    resend_within: float = 600.0
+    backoff: float = 0.5
+    backoff_cap: float = 20.0
+
+
+class Fate(Enum):
+    """What became of an exchange, as the retry table of docs/errors.md distinguishes it."""
+
+    ANSWERED = auto()
+    NOT_DELIVERED = auto()
+    NOT_TAKEN = auto()
+    UNKNOWN = auto()
+    DECIDED = auto()
+
+
+# A 307 or 308 says that nothing was done here; the older redirects may follow work that was.
+_FATES = {429: Fate.NOT_TAKEN, 408: Fate.UNKNOWN, 307: Fate.DECIDED, 308: Fate.DECIDED}
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """An exchange's fate, and the answer or the trouble that it came to."""
+
+    fate: Fate
+    response: WireResponse | None = None
+    trouble: UnifiedFluxError | None = None
+
+    @property
+    def error(self) -> UnifiedFluxError:
+        """The trouble of an exchange that was not answered well."""
+        return self.trouble or ProtocolError("the exchange ended without answer or fault")
+
+
+def judge(adapter: Adapter, answer: Answer) -> Verdict:
+    """Which row of the retry table an answer falls under."""
+    if answer.response is None:
+        lost = Fate.NOT_DELIVERED if isinstance(answer.fault, NotDelivered) else Fate.UNKNOWN
+        known = isinstance(answer.fault, TransportError)
+        return Verdict(lost if known else Fate.DECIDED, trouble=answer.fault)
+    status = answer.response.status
+    if 200 <= status < 300:
+        return Verdict(Fate.ANSWERED, response=answer.response)
+    if 300 <= status < 400:
+        where = safe(answer.response.headers.get("location", "nowhere"), 120)
+        trouble: UnifiedFluxError = ProtocolError(
+            f"{adapter.name} answered with a redirect to {where}; a key never follows one"
+        )
+        return Verdict(_FATES.get(status, Fate.UNKNOWN), answer.response, trouble)
+    refusal = adapter.refusal(answer.response)
+    usual = Fate.DECIDED if status < 500 else Fate.UNKNOWN
+    fate = Fate.NOT_TAKEN if refusal.reason in adapter.not_taken else _FATES.get(status, usual)
+    return Verdict(fate, answer.response, refusal)
+
+
+class Talk:
+    """The state of one conversation: when it is, when it must end, which job it is about."""
+
+    def __init__(
+        self, adapter: Adapter, card: Card | None, pace: Pace, chance: random.Random
+    ) -> None:
+        self.adapter = adapter
+        self._card = card
+        self.pace = pace
+        self.chance = chance
+        self.started = self.now = 0.0
+        self.asked: float | None = None
+        self.job: Job | None = None
+
+    @property
+    def card(self) -> Card:
+        """The model that is spoken to; an inquiry has none and asks for none."""
+        if self._card is None:
+            raise LookupError("this conversation is about no model")
+        return self._card
+
+    @property
+    def deadline(self) -> float:
+        """When the flow gives up, on the answers' clock."""
+        return self.started + self.pace.timeout
+
+    def begin(self) -> Generator[Effect, Answer, None]:
+        """Learn what time it is."""
+        yield from self.tell(Phase.PREPARED)
+        self.started = self.now
+
+    def tell(
+        self, phase: Phase, job: Job | None = None, note: str | None = None
+    ) -> Generator[Effect, Answer, None]:
+        """Tell the caller where the job stands."""
+        self.job = job or self.job
+        self.now = (yield Event(phase, self.job, note)).now
+
+    def exchange(self, request: WireRequest) -> Generator[Effect, Answer, Verdict]:
+        """Make an exchange and judge it."""
+        answer = yield Exchange(request)
+        self.now = answer.now
+        self.asked = answer.response.retry_after if answer.response else None
+        return judge(self.adapter, answer)
+
+    def pause(self, seconds: float) -> Generator[Effect, Answer, None]:
+        """Let time pass."""
+        self.now = (yield Pause(seconds)).now
+
+    def backoff(self, attempt: int) -> float:
+        """Full jitter: anything up to a ceiling that doubles."""
+        ceiling = min(self.pace.backoff_cap, self.pace.backoff * 2.0 ** min(attempt, 16))
+        return self.chance.uniform(0.1, 1.0) * ceiling
+
+    def at_pace(self, wait: float) -> float:
+        """The provider's own pace where its last answer named one, else `wait`."""
+        return wait if self.asked is None else self.asked
+
+    def blame(self, error: UnifiedFluxError) -> NoReturn:
+        """Raise an error that knows where it happened."""
+        error.provider = error.provider or self.adapter.name
+        error.model = error.model or (self._card.model if self._card else None)
+        error.job = error.job or self.job
+        raise error
+
+
+def insist(talk: Talk, request: WireRequest, budget: float) -> Generator[Effect, Answer, Verdict]:
+    """Repeat an exchange that costs nothing until it is answered, decided or out of time."""
+    give_up = talk.now + budget
+    attempt = 0
+    while True:
+        verdict = yield from talk.exchange(request)
+        wait = talk.at_pace(talk.backoff(attempt))
+        final = verdict.fate in {Fate.ANSWERED, Fate.DECIDED}
+        if final or talk.now + wait > give_up:
+            return verdict
+        yield from talk.pause(wait)
+        attempt += 1
