@@ -43,7 +43,7 @@ import click
 import pytest
 from PIL import Image
 
-from unified_flux import ImageRequest, contract, errors, registry
+from unified_flux import ImageRequest, contract, errors, geometry, registry
 from unified_flux.cli.group import COMMANDS
 from unified_flux.config import SETTINGS, key_name, url_name
 from unified_flux.contract import Card
@@ -461,6 +461,21 @@ def test_report_and_output_pages_name_every_word() -> None:
     assert {word for row in rows for word in code(row[0])} == losses
     rows = table("output.md", "placeholder", "becomes")
     assert {code(row[0])[0] for row in rows} == {f"{{{name}}}" for name in PLACEHOLDERS}
+
+
+def test_report_page_has_the_sizes_that_come_out() -> None:
+    """The table of ratios in docs/report.md has the pixels that the code makes of 1K and 2K."""
+    for row in table("report.md", "ratio", "1K", "2K"):
+        ratio = geometry.parse_ratio(row[0])
+        assert ratio is not None
+        sizes = [geometry.size_of(ratio, resolution) for resolution in geometry.PIXELS]
+        assert row[1:] == [f"{width} x {height}" for width, height in sizes]
+
+
+def test_errors_page_has_every_word_of_charged() -> None:
+    """docs/errors.md explains each value of `charged`."""
+    rows = table("errors.md", "value", "means")
+    assert [code(row[0])[0] for row in rows] == [str(word) for word in errors.Charged]
 
 
 def test_architecture_names_every_room_and_real_functions() -> None:

@@ -100,7 +100,7 @@ class Client:
         given = {key_name(provider): api_key, url_name(provider): base_url, "timeout": timeout}
         self.config = (config or Config((provider,))).overridden(given)
         self.provider = provider
-        self._emulated = sandbox
+        self.emulated = sandbox
         options = self.config.options(provider)
         check_options(provider, options, registry.adapter_class(provider).options)
         address = base_url or (None if sandbox else self.config.base_url(provider))
@@ -148,7 +148,7 @@ class Client:
     @property
     def sandbox(self) -> bool:
         """Whether an emulator answers, in this process or behind a local port."""
-        if self._emulated:
+        if self.emulated:
             return True
         key = self.config.values.get(key_name(self.provider))
         host = (split_url(self.adapter.base) or split_url("https://x/")).hostname  # type: ignore[union-attr]
@@ -290,7 +290,7 @@ class Client:
         if error.job is not None and error.exit_code == 9 and error.next_step is None:
             error.next_step = (
                 "The built-in sandbox forgets its jobs when the program ends."
-                if self._emulated
+                if self.emulated
                 else f"Continue with: unified-flux resume {error.job}"
             )
         return error
@@ -311,7 +311,7 @@ class Client:
     @cached_property
     def _transport(self) -> Transport:
         self._spool.purge(self.config.get("spool_days") * _DAY)
-        return self._emulated_transport() if self._emulated else self._http_transport()
+        return self._emulated_transport() if self.emulated else self._http_transport()
 
     def _http_transport(self) -> Transport:
         from unified_flux.transports.http import HttpTransport, Network

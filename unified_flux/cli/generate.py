@@ -24,6 +24,7 @@ def command(**values: Any) -> int:
     with Watch(values["quiet"]) as watch:
         asked = ask(values, on_event=watch)
         with asked.session.client as client:
+            watch.emulated = client.emulated
             asked.target.check(asked.request.n or 1)
             result = client.generate(asked.request)
     delivery = Delivery(
