@@ -326,6 +326,31 @@ def test_a_provider_that_names_its_pace_is_polled_at_that_pace() -> None:
     assert driven.pauses == [0.1, 0.1, 0.1]
 
 
+def test_no_pace_makes_a_tight_loop_of_polls() -> None:
+    """Retry-After: 0 may bring the first poll at once; the next ones keep a pause."""
+    paced = reply(200, QUEUED["rivya"], headers={"Retry-After": "0"})
+    driven = talk(submit=[paced], poll=[paced, paced, reply(200, DONE["rivya"])])
+    assert driven.outcome()
+    assert driven.pauses == [0.0, 0.05, 0.05]
+
+
+@pytest.mark.parametrize("purpose", ["submit", "poll", "fetch"])
+def test_no_pace_makes_a_tight_loop_of_failures(purpose: str) -> None:
+    """What failed is tried again with growing pauses, whatever Retry-After says."""
+    busy = reply(429, {}, headers={"Retry-After": "0"})
+    driven = talk(**{purpose: [busy]})
+    assert driven.error is not None
+    assert len(driven.sent) < 60
+
+
+def test_an_answer_about_another_job_is_not_ours() -> None:
+    """A poll that answers with another id is asked again, and the job stays the one that was paid."""
+    other = reply(200, {**DONE["rivya"], "id": "task_other"})
+    driven = talk(poll=[other, reply(200, DONE["rivya"])])
+    assert driven.outcome().job.id == "task_1"
+    assert {request.url.rpartition("/")[2] for request in driven.of(Purpose.POLL)} == {"task_1"}
+
+
 def test_an_unknown_status_word_is_reported_once_and_taken_for_running() -> None:
     """A word that is in no table is kept and waited out."""
     dreaming = reply(200, _rivya("dreaming"))

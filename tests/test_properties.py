@@ -112,7 +112,7 @@ def expected(request: ImageRequest) -> Counter[str]:
 
 @on_every_card
 @given(fields=some_of(FREE), kind=st.sampled_from(["url", "local"]), count=st.integers(0, 9))
-@settings(deterministic, max_examples=60)
+@settings(deterministic, max_examples=1500)
 def test_any_request_is_told_completely_or_refused(
     which: int, fields: dict[str, Any], kind: str, count: int
 ) -> None:
@@ -284,6 +284,7 @@ TURNS = st.one_of(
     st.tuples(st.just("fault"), st.integers(0, len(FAULTS) - 1), st.none()),
     st.tuples(st.just("body"), st.sampled_from(sorted(samples.NONSENSE)), st.none()),
     st.tuples(st.just("picture"), st.none(), st.none()),
+    st.tuples(st.just("other"), st.sampled_from(STATUS_WORDS), st.none()),
 )
 
 
@@ -310,11 +311,14 @@ class Peer:
             return FAULTS[what]()
         if kind == "http":
             return reply(what, {"error": {"code": "c", "message": "m"}}, headers=headers)
-        if kind == "picture" or (purpose is Purpose.FETCH and kind == "task"):
+        if kind == "picture" or (purpose is Purpose.FETCH and kind in {"task", "other"}):
             return picture()
         if kind == "body":
             return WireResponse(status=200, body=samples.NONSENSE[what])
-        return reply(200, {**TASK[self.adapter.name], "status": what}, headers=headers)
+        task = {**TASK[self.adapter.name], "status": what}
+        if kind == "other" and purpose is Purpose.POLL:
+            task["id"] = "somebody-elses"
+        return reply(200, task, headers=headers)
 
     def _fate(self, answer: WireResponse | UnifiedFluxError) -> str:
         """What a careful person would say became of the paid submit."""
@@ -342,7 +346,7 @@ def told_before_asked(driven: Driven[Finished]) -> bool:
 @on_every_adapter
 @given(
     script=st.lists(TURNS, min_size=1, max_size=8),
-    delay=st.sampled_from([0.05, 20.0]),
+    delay=st.sampled_from([0.0, 0.05, 20.0]),
     seed=st.integers(0, 3),
 )
 @settings(deterministic, max_examples=500)
@@ -379,6 +383,7 @@ def check_end(driven: Driven[Finished], fates: list[str]) -> None:
         assert told_before_asked(driven)
     if driven.error is None:
         assert accepted and driven.result is not None and driven.result.blobs
+        assert driven.result.job.id == "task_1", "somebody else's picture"
     elif accepted:
         assert driven.error.job is not None and driven.error.job.id == "task_1"
         assert driven.error.charged is not Charged.NO, "nobody said that it was free"

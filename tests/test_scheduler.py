@@ -93,6 +93,25 @@ def test_a_stopped_world_sends_nothing_more() -> None:
     assert (transport.sent, closed) == (1, [True])
 
 
+def test_a_stop_during_the_paid_submit_still_tells_the_accepted_job() -> None:
+    """What was paid while the stop came is worth knowing; nothing more is sent."""
+    stopped = threading.Event()
+    heard: list[Event] = []
+    job = Job(provider="r", model="m", id="1")
+
+    def flow() -> Generator[Effect, Answer, None]:
+        yield Exchange(ASK)
+        stopped.set()
+        yield Event(Phase.ACCEPTED, job)
+        yield Exchange(ASK)
+
+    transport = Echo()
+    with pytest.raises(Stopped):
+        run(flow(), world(transport, stopped=stopped, on_event=heard.append))
+    assert [event.job for event in heard] == [job]
+    assert transport.sent == 1
+
+
 def test_a_signature_in_an_address_stays_out_of_the_log(caplog: pytest.LogCaptureFixture) -> None:
     """The log shows where, not the query that opens it."""
     with caplog.at_level("INFO", "unified_flux"):

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from types import TracebackType
 from typing import Any, Self
+from urllib.parse import urlsplit
 
 from unified_flux import config as configuration, flow, registry
 from unified_flux.adapter import Adapter
-from unified_flux.addresses import is_loopback, split_url
+from unified_flux.addresses import is_loopback
 from unified_flux.config import Config, check_base_url, check_options, key_name, url_name
 from unified_flux.contract import Card, choose
 from unified_flux.effects import Event
@@ -52,7 +53,8 @@ class Wire:
                 "purpose": str(request.purpose),
                 "method": request.method,
                 "url": request.url,
-                "headers": self.signer.headers(request),
+                "headers": self.signer.headers(request)
+                | {"Content-Type": "multipart/form-data" if request.parts else "application/json"},
                 "json": shown(request.json),
                 "parts": [_shown_part(part) for part in request.parts],
             }
@@ -151,8 +153,8 @@ class Client:
         if self.emulated:
             return True
         key = self.config.values.get(key_name(self.provider))
-        host = (split_url(self.adapter.base) or split_url("https://x/")).hostname  # type: ignore[union-attr]
-        return bool(key and str(key.value).startswith(SANDBOX_KEY) and is_loopback(host or ""))
+        local = is_loopback(urlsplit(self.adapter.base).hostname or "")
+        return local and key is not None and str(key.value).startswith(SANDBOX_KEY)
 
     def card(self, model: str | None = None) -> Card:
         """The card of a family or model id, of the configured model where none is named."""

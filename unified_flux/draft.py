@@ -21,6 +21,5 @@ class Draft:
 
     def end(self, name: str, outcome: Outcome, became: Any = None, **facts: Any) -> None:
         """Record how a field ended."""
-        said = facts.pop("said", None)
-        said = getattr(self.request, name) if said is None else said
+        said = facts.pop("said") if "said" in facts else getattr(self.request, name)
         self.entries.append(Entry(field=name, outcome=outcome, said=said, became=became, **facts))

@@ -45,6 +45,13 @@ class Charged(StrEnum):
     YES = "yes"
 
 
+_MONEY = {
+    Charged.NO: "Nothing was charged.",
+    Charged.MAYBE: "It may have been charged.",
+    Charged.YES: "It was charged.",
+}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
     """One thing that is wrong with one field, and what would do instead."""
@@ -84,6 +91,8 @@ class UnifiedFluxError(Exception):
     """
 
     code: ClassVar[int] = 1
+    # Whether its words end with what became of the money; others never came so far.
+    about_money: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -116,6 +125,8 @@ class UnifiedFluxError(Exception):
 
     def __str__(self) -> str:
         lines = [self.message, *(f"  - {problem}" for problem in self.problems)]
+        if self.about_money or self.charged is not Charged.NO:
+            lines.append(_MONEY[self.charged])
         if self.next_step:
             lines.append(self.next_step)
         return "\n".join(lines)
@@ -176,6 +187,7 @@ class TransportError(UnifiedFluxError):
     """The exchange itself failed."""
 
     code = 8
+    about_money = True
 
 
 class NotDelivered(TransportError):
@@ -204,6 +216,7 @@ class ProviderError(UnifiedFluxError):
     """
 
     code = 8
+    about_money = True
 
     def __init__(
         self,
@@ -255,6 +268,7 @@ class ProtocolError(UnifiedFluxError):
     """An answer that breaks the provider's own contract."""
 
     code = 8
+    about_money = True
 
 
 class JobTimeout(UnifiedFluxError):

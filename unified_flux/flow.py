@@ -49,6 +49,8 @@ from unified_flux.wire import (
 )
 
 MAX_REDIRECTS = 5
+# Even a provider that names no pause between polls gets one, in seconds.
+LEAST_PAUSE = 0.05
 
 
 @dataclass(slots=True, kw_only=True)
@@ -91,8 +93,7 @@ def generate(ask: Ask) -> Flow:
     """
     talk = Talk(ask.adapter, ask.card, ask.pace, ask.chance)
     try:
-        translation = ask.adapter.translate(ask.request, ask.card, ask.references)
-        require(translation, ask.policy)
+        translation = _translate(ask)
         yield from talk.begin()
         payload = yield from _upload(talk, translation.payload, ask.uploads)
         wire = ask.adapter.submit(payload, ask.card, ask.idempotency_key)
@@ -118,8 +119,7 @@ def bring_references(ask: Ask) -> Generator[Effect, Answer, None]:
     """Upload what several sibling flows will share, once, into `ask.uploads`."""
     talk = Talk(ask.adapter, ask.card, ask.pace, ask.chance)
     try:
-        translation = ask.adapter.translate(ask.request, ask.card, ask.references)
-        require(translation, ask.policy)
+        translation = _translate(ask)
         yield from talk.begin()
         yield from _upload(talk, translation.payload, ask.uploads)
     except UnifiedFluxError as error:
@@ -139,6 +139,10 @@ def inquire(
     except UnifiedFluxError as error:
         talk.blame(error)
     return verdict.response
+
+
+def _translate(ask: Ask) -> Translation:
+    return require(ask.adapter.translate(ask.request, ask.card, ask.references), ask.policy)
 
 
 def _finish(talk: Talk, found: Job | Output, translation: Translation | None) -> Flow:
@@ -216,7 +220,7 @@ def _submit(talk: Talk, wire: WireRequest) -> Generator[Effect, Answer, Job | Ou
             give_up = min(talk.now + talk.pace.resend_within, talk.deadline)
         if unknown is not None and not talk.adapter.idempotent:
             raise _unknown(talk, unknown)
-        wait = talk.at_pace(talk.backoff(attempt))
+        wait = talk.before_again(attempt)
         if verdict.fate is Fate.DECIDED or talk.now + wait > give_up:
             raise _unknown(talk, unknown, verdict.error) if unknown else verdict.error
         yield from talk.pause(wait)
@@ -265,22 +269,22 @@ def _wait(talk: Talk, found: Job | Output) -> Generator[Effect, Answer, Output]:
     """Poll until the job has ended; whatever a poll meets, the job is never submitted again."""
     talk.job = _job(found)
     trouble: UnifiedFluxError | None = None
-    spacing = talk.card.facts["polling"]["first"]
+    spacing, least = talk.card.facts["polling"]["first"], 0.0
     attempt = 0
     while True:
         if isinstance(found, Output):
             return _complete(found)
         if found.failure is not None:
             raise found.failure
-        wait = talk.at_pace(talk.chance.uniform(*spacing))
+        wait = max(talk.at_pace(talk.chance.uniform(*spacing)), least)
         if trouble is not None:
-            wait = max(wait, talk.backoff(attempt))
+            wait = max(wait, talk.before_again(attempt))
         if talk.now >= talk.deadline:
             raise _timeout(talk, found, trouble)
         yield from talk.pause(min(wait, talk.deadline - talk.now))
         verdict = yield from talk.exchange(talk.adapter.poll(found))
-        spacing = talk.card.facts["polling"]["every"]
-        answer = _accepted(talk, verdict)
+        spacing, least = talk.card.facts["polling"]["every"], LEAST_PAUSE
+        answer = _same_job(found, _accepted(talk, verdict))
         if isinstance(answer, Verdict):
             trouble, attempt = answer.error, attempt + 1
             _give_up_polling(answer)
@@ -291,13 +295,21 @@ def _wait(talk: Talk, found: Job | Output) -> Generator[Effect, Answer, Output]:
         yield from talk.tell(Phase.RUNNING, _job(found), "; ".join(new) or None)
 
 
+def _same_job(asked: Job, answer: Job | Output | Verdict) -> Job | Output | Verdict:
+    """An answer about another job than the one asked for is a broken answer."""
+    if isinstance(answer, Verdict) or _job(answer).id == asked.id:
+        return answer
+    other = safe(_job(answer).id, 60)
+    return Verdict(Fate.UNKNOWN, trouble=ProtocolError(f"the answer is about another job, {other}"))
+
+
 def _give_up_polling(verdict: Verdict) -> None:
     """Without a right or an address to ask at, waiting helps nobody; everything else may pass."""
     trouble = verdict.error
     nowhere = verdict.response is None and isinstance(trouble, ProtocolError)
     if nowhere or isinstance(trouble, Unauthorized):
         trouble.charged = Charged.MAYBE
-        trouble.next_step = "The job goes on without us; mend the cause, then resume it."
+        trouble.message += "; the accepted job goes on without us"
         raise trouble
 
 
@@ -346,7 +358,7 @@ def _insist_fetch(
     while True:
         verdict = yield from talk.exchange(wire)
         status = verdict.response.status if verdict.response else None
-        wait = talk.at_pace(talk.backoff(attempt))
+        wait = talk.before_again(attempt)
         passing = verdict.fate is not Fate.ANSWERED and (status is None or status >= 400)
         final = isinstance(verdict.trouble, (ProtocolError, DownloadFailed)) or not passing
         if final or talk.now + wait > give_up:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from math import isnan
+from math import isfinite, isnan
 from pathlib import Path
 from typing import IO, Any
 
@@ -15,6 +15,9 @@ from unified_flux.text import safe
 
 OUTPUT_FORMATS = ("jpeg", "png", "webp")
 SAFETY = (0, 6)
+MAX_SIDE = 99_999
+# Far beyond every seed; Python itself refuses to write numbers of some thousand digits.
+HUGE = 10**40
 # Kept by the client itself: they need no word of the provider's.
 CLIENT_FIELDS = frozenset({"n", "client_request_id"})
 
@@ -132,11 +135,16 @@ def _text(value: Any) -> str | None:
 def _whole(value: Any) -> str | None:
     if isinstance(value, bool) or not isinstance(value, int):
         return f"must be a whole number, not {safe(value, 40)}"
-    return None
+    return None if abs(value) < HUGE else "has more digits than any provider takes"
 
 
 def _positive(value: Any) -> str | None:
     return _whole(value) or (None if value > 0 else f"must be at least 1, not {value}")
+
+
+def _pixels(value: Any) -> str | None:
+    wrong = _positive(value)
+    return wrong or (None if value <= MAX_SIDE else f"must be at most {MAX_SIDE}, not {value}")
 
 
 def _switch(value: Any) -> str | None:
@@ -168,9 +176,31 @@ def _one_of(options: Iterable[str]) -> Callable[[Any], str | None]:
 
 def _extra(value: Any) -> str | None:
     entries = value.values() if isinstance(value, Mapping) else [None]
-    if all(isinstance(entry, Mapping) for entry in entries):
-        return None
-    return 'must map a provider to its own parameters, such as {"rivya": {"watermark": "x"}}'
+    if not all(isinstance(entry, Mapping) for entry in entries):
+        return 'must map a provider to its own parameters, such as {"rivya": {"watermark": "x"}}'
+    try:
+        sayable = all(_is_json(dict(entry)) for entry in entries if entry is not None)
+    except RecursionError:
+        sayable = False
+    if not sayable:
+        return "holds what JSON cannot say; use texts, finite numbers, True, False, lists and dicts"
+    return None
+
+
+def _is_json(value: Any) -> bool:
+    if isinstance(value, dict):
+        return all(_text_or_empty(key) and _is_json(inner) for key, inner in value.items())
+    if isinstance(value, list):
+        return all(map(_is_json, value))
+    if isinstance(value, float):
+        return isfinite(value)
+    if isinstance(value, int):
+        return abs(value) < HUGE
+    return value is None or _text_or_empty(value)
+
+
+def _text_or_empty(value: Any) -> bool:
+    return isinstance(value, str) and _text(f"x{value}") is None
 
 
 _CHECKS: dict[str, Callable[[Any], str | None]] = {
@@ -178,8 +208,8 @@ _CHECKS: dict[str, Callable[[Any], str | None]] = {
     "model": _text,
     "aspect_ratio": _ratio,
     "resolution": _one_of(PIXELS),
-    "width": _positive,
-    "height": _positive,
+    "width": _pixels,
+    "height": _pixels,
     "output_format": _one_of(OUTPUT_FORMATS),
     "seed": _whole,
     "prompt_upsampling": _switch,

@@ -152,6 +152,10 @@ class Talk:
         """The provider's own pace where its last answer named one, else `wait`."""
         return wait if self.asked is None else self.asked
 
+    def before_again(self, attempt: int) -> float:
+        """Before trying again what failed: backing off, and never sooner than the provider asked."""
+        return max(self.asked or 0.0, self.backoff(attempt))
+
     def blame(self, error: UnifiedFluxError) -> NoReturn:
         """Raise an error that knows where it happened."""
         error.provider = error.provider or self.adapter.name
@@ -166,7 +170,7 @@ def insist(talk: Talk, request: WireRequest, budget: float) -> Generator[Effect,
     attempt = 0
     while True:
         verdict = yield from talk.exchange(request)
-        wait = talk.at_pace(talk.backoff(attempt))
+        wait = talk.before_again(attempt)
         final = verdict.fate in {Fate.ANSWERED, Fate.DECIDED}
         if final or talk.now + wait > give_up:
             return verdict

@@ -75,7 +75,8 @@ def run(flow: Generator[Effect, Answer, T], world: World) -> T:
     """Run one flow to its end."""
     try:
         effect = next(flow)
-        while not world.stopped.is_set():
+        # What has happened is told even to one who stops: an accepted job is worth knowing.
+        while isinstance(effect, Event) or not world.stopped.is_set():
             effect = flow.send(world.perform(effect))
     except StopIteration as done:
         result: T = done.value
