@@ -211,7 +211,7 @@ def _submit(talk: Talk, wire: WireRequest) -> Generator[Effect, Answer, Job | Ou
     while True:
         yield from talk.tell(Phase.SENDING)
         verdict = yield from talk.exchange(wire)
-        found = _accepted(talk, verdict)
+        found = _understood(talk, verdict)
         if isinstance(found, (Job, Output)):
             return found
         verdict = found
@@ -227,14 +227,17 @@ def _submit(talk: Talk, wire: WireRequest) -> Generator[Effect, Answer, Job | Ou
         attempt += 1
 
 
-def _accepted(talk: Talk, verdict: Verdict) -> Job | Output | Verdict:
+def _understood(talk: Talk, verdict: Verdict, asked: Job | None = None) -> Job | Output | Verdict:
     """The job that an answer names; a good status around nonsense tells nothing of the outcome."""
     if verdict.fate is not Fate.ANSWERED or verdict.response is None:
         return verdict
     try:
-        return _read(talk, verdict.response)
+        found = _read(talk, verdict.response)
+        if asked is not None and _job(found).id != asked.id:
+            raise ProtocolError(f"the answer is about another job, {safe(_job(found).id, 60)}")
     except ProtocolError as error:
         return Verdict(Fate.UNKNOWN, verdict.response, error)
+    return found
 
 
 def _unknown(
@@ -284,7 +287,7 @@ def _wait(talk: Talk, found: Job | Output) -> Generator[Effect, Answer, Output]:
         yield from talk.pause(min(wait, talk.deadline - talk.now))
         verdict = yield from talk.exchange(talk.adapter.poll(found))
         spacing, least = talk.card.facts["polling"]["every"], LEAST_PAUSE
-        answer = _same_job(found, _accepted(talk, verdict))
+        answer = _understood(talk, verdict, found)
         if isinstance(answer, Verdict):
             trouble, attempt = answer.error, attempt + 1
             _give_up_polling(answer)
@@ -293,14 +296,6 @@ def _wait(talk: Talk, found: Job | Output) -> Generator[Effect, Answer, Output]:
         new = _job(answer).notes[len(found.notes) :]
         found = answer
         yield from talk.tell(Phase.RUNNING, _job(found), "; ".join(new) or None)
-
-
-def _same_job(asked: Job, answer: Job | Output | Verdict) -> Job | Output | Verdict:
-    """An answer about another job than the one asked for is a broken answer."""
-    if isinstance(answer, Verdict) or _job(answer).id == asked.id:
-        return answer
-    other = safe(_job(answer).id, 60)
-    return Verdict(Fate.UNKNOWN, trouble=ProtocolError(f"the answer is about another job, {other}"))
 
 
 def _give_up_polling(verdict: Verdict) -> None:
