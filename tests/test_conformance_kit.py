@@ -2,12 +2,11 @@
 
 import copy
 import dataclasses
+import json
 import os
 import random
-import socket
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -19,7 +18,6 @@ from unified_flux.contract import Card
 from unified_flux.errors import JobFailed
 from unified_flux.report import Outcome, Report
 from unified_flux.testing import Conformance
-from unified_flux.testing.watch import watching
 from unified_flux.wire import Job, Output, Phase, WireRequest
 
 pytest_plugins = ["pytester"]
@@ -407,8 +405,6 @@ class ChokesOnNonsense(Vtrix):
     """Raises on a good status around nonsense."""
 
     def read(self, response: Any, card_model: str) -> Any:
-        import json
-
         return super().read(response, str(json.loads(response.body)["model"]))
 
 
@@ -616,33 +612,6 @@ def test_an_adapter_without_golden_conversations_fails(tmp_path: Path) -> None:
     kit = kit_for(Rivya, "rivya")
     type(kit).golden = tmp_path
     assert unhappy(kit, "test_there_are_golden_conversations")
-
-
-def touches() -> Iterator[tuple[str, Callable[[], object]]]:
-    """Ways to reach outside, by whatever name."""
-    from os import environ, getenv
-    from time import time as clock
-
-    yield "os.environ", lambda: environ["PATH"]
-    yield "os.environ", lambda: getenv("PATH")
-    yield "time.time", clock
-    yield "time.sleep", lambda: time.sleep(0)
-    yield "datetime.now", lambda: datetime.now(UTC)
-    yield "Random.random", random.random
-    yield "socket", lambda: socket.socket().close()
-    yield "open", lambda: Path(os.devnull).read_bytes()
-    yield "print", lambda: print(end="")
-
-
-@pytest.mark.parametrize(("what", "touch"), list(touches()))
-def test_the_watch_sees_what_reaches_outside(what: str, touch: Callable[[], object]) -> None:
-    """Files, network, environment, clock and chance, under whatever name they were imported."""
-    with watching() as touched:
-        touch()
-    assert what in touched
-    with watching() as touched:
-        sorted({str(n): n for n in range(9)}.items())
-    assert not touched
 
 
 OUTSIDE = """

@@ -112,7 +112,7 @@ def expected(request: ImageRequest) -> Counter[str]:
 
 @on_every_card
 @given(fields=some_of(FREE), kind=st.sampled_from(["url", "local"]), count=st.integers(0, 9))
-@settings(deterministic, max_examples=1500)
+@settings(deterministic, max_examples=120)
 def test_any_request_is_told_completely_or_refused(
     which: int, fields: dict[str, Any], kind: str, count: int
 ) -> None:
@@ -232,7 +232,7 @@ BODIES = st.binary(max_size=40) | (ANSWERS | TASKS).map(lambda value: json.dumps
 
 @on_every_adapter
 @given(body=BODIES, status=st.sampled_from([200, *samples.STATUSES]))
-@settings(deterministic, max_examples=400)
+@settings(deterministic, max_examples=250)
 def test_any_answer_is_read_or_refused_in_our_words(
     adapter: Adapter, body: bytes, status: int
 ) -> None:
@@ -349,7 +349,7 @@ def told_before_asked(driven: Driven[Finished]) -> bool:
     delay=st.sampled_from([0.0, 0.05, 20.0]),
     seed=st.integers(0, 3),
 )
-@settings(deterministic, max_examples=500)
+@settings(deterministic, max_examples=300)
 def test_no_peer_makes_a_flow_endless_or_pay_twice(
     adapter: Adapter, script: list[Any], delay: float, seed: int
 ) -> None:

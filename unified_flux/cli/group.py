@@ -1,4 +1,4 @@
-"""The command group: a table of commands, and one place where every error becomes words and a code."""
+"""The command group: a table of commands, each imported when it runs."""
 
 from __future__ import annotations
 
@@ -9,9 +9,8 @@ from typing import Any
 import click
 
 from unified_flux import __version__
-from unified_flux.errors import UnifiedFluxError
 
-# json, logging and `text` are imported where they are used: --help and --version need none of them.
+# Everything else is imported where it is used: --help needs no more than click and these tables.
 
 COMMANDS = {
     "generate": "Make pictures and write them to files.",
@@ -73,12 +72,6 @@ def run(arguments: list[str]) -> int:
     as_json = "--json" in arguments
     try:
         code = group.main(arguments, prog_name="unified-flux", standalone_mode=False)
-    except click.UsageError as error:
-        return _usage(error, as_json)
-    except click.ClickException as error:
-        return _say(UnifiedFluxError(error.format_message()), as_json)
-    except UnifiedFluxError as error:
-        return _say(error, as_json)
     except (click.Abort, KeyboardInterrupt):
         click.echo("interrupted", err=True)
         return 130
@@ -86,38 +79,10 @@ def run(arguments: list[str]) -> int:
         sys.stderr.close()
         return 1
     except Exception as error:
-        return _say(_unexpected(error), as_json)
+        from unified_flux.cli.faults import say
+
+        return say(error, as_json=as_json)
     return code if isinstance(code, int) else 0
-
-
-def _unexpected(error: Exception) -> UnifiedFluxError:
-    import logging
-
-    from unified_flux.text import safe
-
-    logging.getLogger("unified_flux").debug("unexpected", exc_info=True)
-    return UnifiedFluxError(
-        f"unexpected {type(error).__name__}: {safe(error, 200)}",
-        next_step="This is a fault of unified-flux; -v shows where it happened.",
-    )
-
-
-def _usage(error: click.UsageError, as_json: bool) -> int:
-    class UsageError(UnifiedFluxError):
-        code = 2
-
-    if isinstance(error, click.NoSuchOption) or error.ctx is None:
-        step = None
-    else:
-        step = f"{error.ctx.command_path} --help shows how."
-    return _say(UsageError(error.format_message().rstrip("."), next_step=step), as_json)
-
-
-def _say(error: UnifiedFluxError, as_json: bool) -> int:
-    if as_json:
-        print_json({"schema_version": 1, "error": error.to_json()})
-    click.echo(f"error: {error}", err=True)
-    return error.exit_code
 
 
 def print_json(found: Any) -> None:

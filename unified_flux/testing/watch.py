@@ -20,7 +20,7 @@ from typing import Any
 
 # Compiled modules whose every function reaches outside, and the few of `posix` that do not.
 _OUTSIDE = {"time", "_socket", "_ssl", "_posixsubprocess", "posix", "nt"}
-_INNOCENT = {"fspath"}
+_INNOCENT = ("fspath", "_path_splitroot", "_path_normpath")
 _NOW = {"now", "utcnow", "today"}
 _ENVIRONMENT = type(os.environ)
 _CODES = {
@@ -63,7 +63,7 @@ def _forbidden(function: Any) -> str | None:
     name = getattr(function, "__name__", "")
     module = getattr(function, "__module__", None)
     owner = getattr(function, "__self__", None)
-    if module in _OUTSIDE and name not in _INNOCENT:
+    if module in _OUTSIDE and not name.startswith(_INNOCENT):
         return f"{module}.{name}"
     if isinstance(owner, type) and issubclass(owner, datetime.date) and name in _NOW:
         return f"datetime.{name}"

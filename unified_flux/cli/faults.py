@@ -1,0 +1,48 @@
+"""Every error as words and an exit code; imported when there is one."""
+
+from __future__ import annotations
+
+import logging
+
+import click
+
+from unified_flux.cli.group import print_json
+from unified_flux.errors import UnifiedFluxError
+from unified_flux.text import safe
+
+
+class UsageError(UnifiedFluxError):
+    """A flag or command that is none of ours."""
+
+    code = 2
+
+
+def say(error: Exception, *, as_json: bool) -> int:
+    """Tell a person, and a script that asked for JSON, what went wrong; the exit code."""
+    known = _in_our_words(error)
+    if as_json:
+        print_json({"schema_version": 1, "error": known.to_json()})
+    click.echo(f"error: {known}", err=True)
+    return known.exit_code
+
+
+def _in_our_words(error: Exception) -> UnifiedFluxError:
+    if isinstance(error, UnifiedFluxError):
+        return error
+    if isinstance(error, click.UsageError):
+        return _usage(error)
+    if isinstance(error, click.ClickException):
+        return UnifiedFluxError(error.format_message())
+    logging.getLogger("unified_flux").debug("unexpected", exc_info=True)
+    return UnifiedFluxError(
+        f"unexpected {type(error).__name__}: {safe(error, 200)}",
+        next_step="This is a fault of unified-flux; -v shows where it happened.",
+    )
+
+
+def _usage(error: click.UsageError) -> UsageError:
+    if isinstance(error, click.NoSuchOption) or error.ctx is None:
+        step = None
+    else:
+        step = f"{error.ctx.command_path} --help shows how."
+    return UsageError(error.format_message().rstrip("."), next_step=step)
