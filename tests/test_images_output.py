@@ -176,7 +176,8 @@ def test_names_follow_what_was_asked(tmp_path: Path) -> None:
     assert name("out/") == "out/a-fox-task_1.png"
     assert name(None) == "a-fox-task_1.png"
     assert name("{seed}/{index}.png") == "{seed}/2.png"
-    assert name("{prompt}-{seed}.png", count=3) == "a-fox-7-2.png"
+    assert name("{prompt}-{seed}.png", count=3) == "a-fox-7.png"
+    assert name("{prompt}.png", count=3) == "a-fox-2.png"
     assert name("{index}.png", count=3) == "2.png"
 
 
@@ -190,16 +191,39 @@ def test_a_place_that_cannot_take_a_picture_is_refused_before_paying(asked: str,
     Path("taken.png").touch()
     Path("file.txt").touch()
     with pytest.raises(OutputError) as caught:
-        Target(asked).check(1)
+        Target(asked).check([{}])
     assert says in str(caught.value)
+
+
+def test_a_template_whose_name_is_taken_is_refused_before_paying() -> None:
+    """Every placeholder but the job is known beforehand, whatever suffix the picture will have."""
+    Path("a-fox.jpg").touch()
+    names = [{"prompt": "a fox", "seed": 7}]
+    with pytest.raises(OutputError, match="exists already"):
+        Target("{prompt}").check(names)
+    Target("{prompt}-{seed}").check(names)
+    Target("{prompt}-{job}").check(names)
+
+
+def test_a_folder_that_takes_no_file_is_refused_before_paying(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Permissions may say yes where the disk says no: a probe is written."""
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(Path, "touch", full)
+    with pytest.raises(OutputError, match="cannot be written to: read-only file system"):
+        Target("fox.png").check([{}])
 
 
 def test_every_numbered_name_is_checked_before_paying() -> None:
     """The second of three names being taken stops all three."""
     Path("fox-2.png").touch()
     with pytest.raises(OutputError, match=r"fox-2\.png"):
-        Target("fox.png").check(3)
-    Target("fox.png", force=True).check(3)
+        Target("fox.png").check([{}] * 3)
+    Target("fox.png", force=True).check([{}] * 3)
 
 
 def test_a_sidecar_stands_beside_its_picture() -> None:

@@ -170,7 +170,7 @@ class Adapter(ABC):
         kind = self.classify(complaint, _BY_STATUS.get(status, ProviderError), status)
         code = f" [{safe(complaint.code, 60)}]" if complaint.code else ""
         return kind(
-            f"{self.name} answered HTTP {status}{code}: {safe(complaint.message) or 'no reason given'}",
+            f"{self.name} answered HTTP {status}{code}: {_reason(complaint)}",
             status=status,
             reason=complaint.code,
             retry_after=response.retry_after,
@@ -194,8 +194,7 @@ class Adapter(ABC):
         kind = self.classify(complaint, JobFailed, None)
         code = f" [{safe(complaint.code, 60)}]" if complaint.code else ""
         return kind(
-            f"{self.name} could not make the picture{code}: "
-            f"{safe(complaint.message) or 'no reason given'}",
+            f"{self.name} could not make the picture{code}: {_reason(complaint)}",
             reason=complaint.code,
             charged=charged(charge),
         )
@@ -203,6 +202,10 @@ class Adapter(ABC):
     def phase(self, word: str) -> Phase:
         """Our phase for the provider's status word."""
         return self.phases.get(word, Phase.RUNNING)
+
+
+def _reason(complaint: Complaint) -> str:
+    return safe(complaint.message).rstrip(". ") or "no reason given"
 
 
 def charged(charge: Charge) -> Charged:

@@ -166,13 +166,16 @@ class Client:
         Raises:
             TranslationError: With every problem at once.
         """
-        references = open_references(request.references)
-        return self._translate(request, self.card(request.model), references)
+        return require(self.preview(request), self.policy)
 
-    def _translate(
-        self, request: ImageRequest, card: Card, references: Sequence[OpenedReference]
-    ) -> Translation:
-        return require(self.adapter.translate(request, card, references), self.policy)
+    def preview(self, request: ImageRequest) -> Translation:
+        """The same for a request that `translate` refuses: losses and faults stand in the report.
+
+        Raises:
+            InvalidRequest: When the model or a reference is none.
+        """
+        references = open_references(request.references)
+        return self.adapter.translate(request, self.card(request.model), references)
 
     def wire(self, translation: Translation, request: ImageRequest) -> Wire:
         """The exchanges up to the paid one, as data; the key stays masked."""
@@ -198,7 +201,8 @@ class Client:
         asks = [self._ask(one, card, references, uploads) for one in request.pictures()]
         report = None
         if len(asks) > 1:
-            report = self._translate(request, card, references).report
+            whole = self.adapter.translate(request, card, references)
+            report = require(whole, self.policy).report
             run(flow.bring_references(asks[0]), self._world)
         outcomes = run_all([flow.generate(ask) for ask in asks], self._world)
         return self._result(card, outcomes, report, [ask.request for ask in asks])
@@ -291,7 +295,7 @@ class Client:
         """Where a job is left behind, the command that continues it."""
         if error.job is not None and error.exit_code == 9 and error.next_step is None:
             error.next_step = (
-                "The built-in sandbox forgets its jobs when the program ends."
+                "This was the built-in sandbox: no money was involved, and its jobs end with it."
                 if self.emulated
                 else f"Continue with: unified-flux resume {error.job}"
             )

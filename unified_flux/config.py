@@ -140,7 +140,7 @@ class Config:
                 provider=provider,
                 next_step=f"export {name}=... or put it into .env; --sandbox needs no key.",
             )
-        return Secret(found.value, f"{name} ({found.source})")
+        return Secret(found.value, name, found.source)
 
     def base_url(self, provider: str) -> str | None:
         """Another address for a provider, where one is set and trustworthy.
@@ -313,14 +313,14 @@ def _settings(config: Config, table: Mapping[str, Any], source: str) -> dict[str
             known = [*_BY_NAME, "providers"]
             raise ConfigurationError(
                 f'{source} has "{safe(name, 60)}", which is no setting{did_you_mean(name, known)}',
-                next_step="unified-flux config show lists all settings.",
+                next_step=f"Known: {', '.join(known)}.",
             )
     return found
 
 
 def _typed(setting: Setting, value: Any, source: str) -> Any:
     if setting.kind is float and isinstance(value, (int, float)) and not isinstance(value, bool):
-        if value > 0:
+        if 0 < value < float("inf"):
             return float(value)
     elif setting.kind is list:
         if isinstance(value, list) and all(isinstance(item, str) for item in value):
@@ -328,7 +328,8 @@ def _typed(setting: Setting, value: Any, source: str) -> Any:
     elif setting.kind is str and isinstance(value, str) and value:
         return value
     wanted = {float: "a number above 0", list: "a list of texts", str: "a text"}[setting.kind]
-    raise ConfigurationError(f"{source}: {setting.name} must be {wanted}, not {safe(value, 60)}")
+    place = "" if source == CALL else f"{source}: "
+    raise ConfigurationError(f"{place}{setting.name} must be {wanted}, not {safe(value, 60)}")
 
 
 def _provider_settings(config: Config, tables: Any, source: str) -> dict[str, Any]:

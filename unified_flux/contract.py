@@ -144,7 +144,7 @@ def choose(cards: tuple[Card, ...], wanted: str) -> Card:
     message = f'{cards[0].provider} has no model "{safe(wanted, 60)}"{did_you_mean(wanted, names)}'
     raise InvalidRequest(
         message,
-        problems=[Problem(field="model", message=f"known: {', '.join(names)}")],
+        problems=[Problem(field="model", message=f"must be one of {', '.join(names)}")],
         next_step="unified-flux models shows what each can do.",
     )
 

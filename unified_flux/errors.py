@@ -33,6 +33,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from unified_flux.text import plain
+
 if TYPE_CHECKING:
     from unified_flux.wire import Job
 
@@ -64,7 +66,7 @@ class Problem:
     def __str__(self) -> str:
         said = f"{self.field}: {self.message}"
         if self.nearest is not None:
-            said += f"; nearest: {self.nearest}"
+            said += f"; nearest: {plain(self.nearest)}"
         if self.allow is not None:
             said += f"; --allow {self.allow} permits it"
         return said

@@ -98,7 +98,7 @@ def generate(ask: Ask) -> Flow:
         payload = yield from _upload(talk, translation.payload, ask.uploads)
         wire = ask.adapter.submit(payload, ask.card, ask.idempotency_key)
         found = yield from _submit(talk, wire)
-        yield from talk.tell(Phase.ACCEPTED, _job(found))
+        yield from talk.tell(Phase.ACCEPTED, _job(found), "; ".join(_job(found).notes) or None)
         return (yield from _finish(talk, found, translation))
     except UnifiedFluxError as error:
         talk.blame(error)
@@ -237,6 +237,11 @@ def _understood(talk: Talk, verdict: Verdict, asked: Job | None = None) -> Job |
             raise ProtocolError(f"the answer is about another job, {safe(_job(found).id, 60)}")
     except ProtocolError as error:
         return Verdict(Fate.UNKNOWN, verdict.response, error)
+    except Exception as error:
+        slip = ProtocolError(
+            f"the plugin {talk.adapter.name} cannot read the answer: {error!r:.200}"
+        )
+        return Verdict(Fate.UNKNOWN, verdict.response, slip)
     return found
 
 
@@ -244,7 +249,10 @@ def _unknown(
     talk: Talk, first: UnifiedFluxError, last: UnifiedFluxError | None = None
 ) -> OutcomeUnknown:
     """The error of a submit that may have been taken."""
-    later = f"; sent again under the same key: {last.message}" if last and last is not first else ""
+    later = ""
+    if last is not None and last is not first:
+        later = "; sent again under the same key: "
+        later += "the same again" if last.message == first.message else last.message
     name = talk.adapter.name
     return OutcomeUnknown(
         f"{name} may or may not have taken the paid submit: {first.message}{later}",
@@ -327,7 +335,7 @@ def _timeout(talk: Talk, job: Job, trouble: UnifiedFluxError | None) -> JobTimeo
 
 def _fetch(talk: Talk, job: Job, url: str) -> Generator[Effect, Answer, Blob]:
     """Download one picture; each redirect is a new stranger's URL that the transport vets."""
-    give_up = talk.now + talk.pace.retry_within
+    give_up = min(talk.now + talk.pace.retry_within, talk.deadline)
     for _ in range(MAX_REDIRECTS):
         wire = WireRequest(purpose=Purpose.FETCH, url=url, signed=False)
         verdict = yield from _insist_fetch(talk, wire, give_up)

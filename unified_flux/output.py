@@ -16,7 +16,7 @@ import secrets
 import tempfile
 import time
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,7 @@ PLACEHOLDERS = ("prompt", "provider", "model", "seed", "index", "job")
 DEFAULT_TEMPLATE = "{prompt}-{job}"
 # Suffixes that say which format is wanted.
 SUFFIX_FORMAT = {".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg", ".webp": "webp"}
+EXTENSIONS = (".png", ".jpg", ".webp")
 _RESERVED = {"con", "prn", "aux", "nul", *(f"{d}{i}" for d in ("com", "lpt") for i in range(1, 10))}
 
 
@@ -181,8 +182,12 @@ class Target:
         """The format that the suffix asks for."""
         return SUFFIX_FORMAT.get(Path(self.asked or "").suffix.lower())
 
-    def check(self, count: int) -> None:
-        """Refuse, before paying, a place that pictures cannot go to."""
+    def check(self, names: Sequence[Mapping[str, Any]]) -> None:
+        """Refuse, before paying, a place that pictures cannot go to.
+
+        Args:
+            names: What the placeholders stand for, picture by picture, as far as it is known.
+        """
         folder = self._folder
         if not folder.exists():
             raise OutputError(
@@ -190,22 +195,21 @@ class Target:
             )
         if not folder.is_dir():
             raise OutputError(f"{safe(folder)} is not a folder")
-        if not os.access(folder, os.W_OK | os.X_OK):
-            raise OutputError(f"the folder {safe(folder)} may not be written to")
-        for field in re.findall(r"{(.*?)}", self._pattern):
+        for field in self._fields:
             if field not in PLACEHOLDERS:
                 known = ", ".join(PLACEHOLDERS)
                 raise OutputError(f"-o knows no {{{safe(field)}}}; it knows {known}")
-        if "{" not in self._pattern and not self.force:
-            for index in range(1, count + 1):
-                self._free(folder / self._numbered(Path(self._pattern), index, count))
+        _probe(folder)
+        if "job" not in self._fields and not self.force:
+            suffix = Path(self._pattern).suffix.lower()
+            likely = [suffix] if suffix in SUFFIX_FORMAT else EXTENSIONS
+            for index, values in enumerate(names, 1):
+                for extension in likely:
+                    _free(self.path(values, extension, index, len(names)))
 
-    def _free(self, path: Path) -> None:
-        if os.path.lexists(path):
-            raise OutputError(
-                f"{safe(path)} exists already",
-                next_step="--force overwrites it, or choose another -o.",
-            )
+    @property
+    def _fields(self) -> set[str]:
+        return set(re.findall(r"{(.*?)}", self._pattern))
 
     @property
     def _folder(self) -> Path:
@@ -238,8 +242,29 @@ class Target:
             name = Path(f"{kept}{extension}")
         stem = name.stem.lstrip("-._") if "{" in pattern else name.stem
         name = Path(f"{stem or 'picture'}{name.suffix}")
-        several = count > 1 and not {"index", "job"} & set(re.findall(r"{(.*?)}", pattern))
+        told_apart = {"index", "job"} if values.get("seed") is None else {"index", "job", "seed"}
+        several = count > 1 and not told_apart & self._fields
         return self._folder / (self._numbered(name, index, count) if several else name)
+
+
+def _probe(folder: Path) -> None:
+    """Only writing tells whether a folder can be written to."""
+    probe = folder / f".unified-flux-{secrets.token_hex(4)}.part"
+    try:
+        probe.touch(exist_ok=False)
+        probe.unlink()
+    except OSError as error:
+        raise OutputError(
+            f"the folder {safe(folder)} cannot be written to: {_reason(error)}"
+        ) from None
+
+
+def _free(path: Path) -> None:
+    if os.path.lexists(path):
+        raise OutputError(
+            f"{safe(path)} exists already",
+            next_step="--force overwrites it, or choose another -o.",
+        )
 
 
 def differences(

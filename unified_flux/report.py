@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Any
 
 from unified_flux.errors import InvalidRequest, Problem
-from unified_flux.text import did_you_mean, safe
+from unified_flux.text import did_you_mean, plain, safe
 
 # In no mode may these be lost: they are what was asked.
 NEVER_LOST = frozenset({"prompt", "references"})
@@ -83,12 +83,12 @@ class Entry:
     def problem(self) -> Problem:
         """The entry as a reason to stop."""
         if self.outcome is Outcome.APPROXIMATED:
-            what = f"{safe(self.said)} would become {safe(self.became)}"
+            what = f"{plain(self.said)} would become {plain(self.became)}"
             near = self.became
         elif self.outcome is Outcome.DROPPED:
-            what, near = f"{safe(self.said)} would be dropped", None
+            what, near = f"{plain(self.said)} would be dropped", None
         else:
-            what, near = f"{safe(self.said)} is not possible", self.nearest
+            what, near = f"{plain(self.said)} is not possible", self.nearest
         reason = f" ({self.reason})" if self.reason else ""
         return Problem(field=self.field, message=what + reason, nearest=near, allow=self.allowance)
 

@@ -18,6 +18,8 @@ SAFETY = (0, 6)
 MAX_SIDE = 99_999
 # Far beyond every seed; Python itself refuses to write numbers of some thousand digits.
 HUGE = 10**40
+# Each is paid: a slip of the finger should not order a million.
+MOST_PICTURES = 1000
 # Kept by the client itself: they need no word of the provider's.
 CLIENT_FIELDS = frozenset({"n", "client_request_id"})
 
@@ -147,6 +149,13 @@ def _pixels(value: Any) -> str | None:
     return wrong or (None if value <= MAX_SIDE else f"must be at most {MAX_SIDE}, not {value}")
 
 
+def _count(value: Any) -> str | None:
+    wrong = _positive(value)
+    return wrong or (
+        None if value <= MOST_PICTURES else f"must be at most {MOST_PICTURES}, not {value}"
+    )
+
+
 def _switch(value: Any) -> str | None:
     return None if isinstance(value, bool) else f"must be True or False, not {safe(value, 40)}"
 
@@ -216,7 +225,7 @@ _CHECKS: dict[str, Callable[[Any], str | None]] = {
     "safety_tolerance": _safety,
     "translate_prompt": _switch,
     "watermark": _text,
-    "n": _positive,
+    "n": _count,
     "client_request_id": _text,
     "extra": _extra,
 }

@@ -13,6 +13,7 @@ class Secret:
     Args:
         text: The key; blanks and newlines around it are stripped, as key files end with one.
         name: What to call it in errors, such as `RIVYA_API_KEY`.
+        source: Where it came from, for errors.
 
     Raises:
         ConfigurationError: When it is empty or holds a character that no header may carry.
@@ -20,14 +21,15 @@ class Secret:
 
     __slots__ = ("_text", "name")
 
-    def __init__(self, text: str, name: str = "the key") -> None:
+    def __init__(self, text: str, name: str = "the key", source: str = "") -> None:
         self.name = name
         self._text = text.strip()
+        place = f"{name} ({source})" if source else name
         if not self._text:
-            raise ConfigurationError(f"{name} is empty", next_step=f"Set {name} to your key.")
+            raise ConfigurationError(f"{place} is empty", next_step=f"Set {name} to your key.")
         if any(not 0x21 <= ord(char) <= 0x7E for char in self._text):
             raise ConfigurationError(
-                f"{name} holds a space, a newline or another character that no key has",
+                f"{place} holds a space, a newline or another character that no key has",
                 next_step=f"Set {name} again and copy the key alone.",
             )
 

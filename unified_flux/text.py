@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 # Bidirectional overrides and zero-width characters: they can make a line read otherwise than it is.
 _DECEPTIVE = {*range(0x200B, 0x2010), *range(0x202A, 0x202F), *range(0x2060, 0x206A), 0xFEFF}
@@ -22,6 +22,17 @@ def safe(text: object, limit: int = 500) -> str:
             shown.append(char)
     cleaned = "".join(shown)
     return cleaned if len(cleaned) <= limit else cleaned[: limit - 1] + "…"
+
+
+def plain(value: object) -> str:
+    """A value as people write it, made harmless: no brackets, quotes or capital True."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{safe(key)} {plain(inner)}" for key, inner in value.items())
+    if isinstance(value, (list, tuple)):
+        return ", ".join(map(plain, value))
+    return safe(value)
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

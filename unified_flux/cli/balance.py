@@ -18,7 +18,7 @@ def command(**values: Any) -> None:
     """Ask the provider what the account holds."""
     from unified_flux.cli.session import open_session
 
-    session = open_session(values, fallback=False, timeout=values["timeout"])
+    session = open_session(values, timeout=values["timeout"])
     with session.client as client:
         money = client.balance()
     if values["as_json"]:

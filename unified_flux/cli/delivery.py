@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -34,6 +35,7 @@ class Delivery:
     target: Target
     report: Report
     request: ImageRequest | None = None
+    names: Sequence[Mapping[str, Any]] = ({},)
 
     def deliver(self, as_json: bool) -> int:
         """Write every picture, say so, and return the exit code.
@@ -61,7 +63,8 @@ class Delivery:
 
     def _write(self, image: Image) -> Path:
         extension = EXTENSION.get(image.format or "", ".bin")
-        path = self.target.path(self._names(image), extension, image.index, self._count)
+        names = {**self.names[image.index - 1], "job": image.job.id}
+        path = self.target.path(names, extension, image.index, self._count)
         image.save(path, force=self.target.force)
         for note in (*image.notes, *self._renamed(path)):
             self.session.note(f"note: {safe(path.name)}: {note}")
@@ -74,16 +77,6 @@ class Delivery:
     @property
     def _count(self) -> int:
         return len(self.result.images) + len(self.result.failed)
-
-    def _names(self, image: Image) -> dict[str, Any]:
-        return {
-            "prompt": self.request.prompt if self.request else "",
-            "provider": self.result.provider,
-            "model": self.result.model,
-            "seed": image.seed,
-            "index": image.index,
-            "job": image.job.id,
-        }
 
     def _renamed(self, path: Path) -> tuple[str, ...]:
         wanted = self.target.wanted_format

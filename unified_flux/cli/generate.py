@@ -9,6 +9,10 @@ import click
 from unified_flux.cli.group import COMMANDS
 from unified_flux.cli.options import request_options
 
+NOTHING_CONFIGURED = (
+    "no provider is configured: using the built-in sandbox (a drawn picture, nothing is charged)"
+)
+
 
 @click.command("generate", short_help=COMMANDS["generate"])
 @request_options
@@ -22,10 +26,10 @@ def command(**values: Any) -> int:
     from unified_flux.cli.session import ask
 
     with Watch(values["quiet"]) as watch:
-        asked = ask(values, on_event=watch)
+        asked = ask(values, fallback=NOTHING_CONFIGURED, on_event=watch)
         with asked.session.client as client:
             watch.emulated = client.emulated
-            asked.target.check(asked.request.n or 1)
+            asked.target.check(asked.names())
             result = client.generate(asked.request)
     delivery = Delivery(
         session=asked.session,
@@ -33,5 +37,6 @@ def command(**values: Any) -> int:
         target=asked.target,
         report=asked.explain(result.report),
         request=asked.request,
+        names=asked.names(),
     )
     return delivery.deliver(values["as_json"])

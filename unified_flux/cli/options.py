@@ -32,6 +32,9 @@ class Size(click.ParamType[Any]):
 
     name = "WxH"
 
+    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
+        return self.name
+
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         match = re.fullmatch(r"([0-9]{1,9})[xX×]([0-9]{1,9})", str(value))
         if not match:

@@ -34,10 +34,10 @@ def command(job: str, **values: Any) -> int:
         )
     with Watch(values["quiet"]) as watch:
         flags = {**values, "provider": found.provider}
-        session = open_session(flags, fallback=False, timeout=values["timeout"], on_event=watch)
+        session = open_session(flags, timeout=values["timeout"], on_event=watch)
         with session.client as client:
             target = Target(values["output"], values["force"])
-            target.check(1)
+            target.check([{"job": found.id}])
             result = client.wait(found)
     delivery = Delivery(session=session, result=result, target=target, report=result.report)
     return delivery.deliver(values["as_json"])

@@ -6,10 +6,14 @@ import json
 import signal
 import sys
 import threading
+from typing import TYPE_CHECKING
 
 import click
 
 from unified_flux.cli.group import COMMANDS
+
+if TYPE_CHECKING:
+    from unified_flux.sandbox.server import SandboxServer
 
 
 @click.command("sandbox", short_help=COMMANDS["sandbox"])
@@ -34,7 +38,8 @@ def command(port: int, as_json: bool) -> None:
     stopped = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stopped.set())
-    with SandboxServer(emulators, key=key, port=port) as server:
+    server = _started(SandboxServer(emulators, key=key, port=port))
+    try:
         if as_json:
             ready = {"key": server.key, "meter": server.meter_url, "providers": server.providers}
             click.echo(json.dumps(ready))
@@ -42,6 +47,21 @@ def command(port: int, as_json: bool) -> None:
             _explain(server.key, server.meter_url, server.providers)
         sys.stdout.flush()
         stopped.wait()
+    finally:
+        server.stop()
+
+
+def _started(server: SandboxServer) -> SandboxServer:
+    from unified_flux.errors import ConfigurationError
+
+    try:
+        server.start()
+    except OSError as error:
+        raise ConfigurationError(
+            f"the port cannot be listened on: {(error.strerror or str(error)).lower()}",
+            next_step="--port 0 takes a free one.",
+        ) from None
+    return server
 
 
 def _explain(key: str, meter: str, providers: dict[str, str]) -> None:

@@ -21,9 +21,6 @@ from unified_flux.report import Report
 from unified_flux.request import ImageRequest, Reference
 from unified_flux.text import safe
 
-NOTHING_CONFIGURED = (
-    "no provider is configured: using the built-in sandbox (a drawn picture, nothing is charged)"
-)
 _SAME_NAME = (
     "model", "aspect_ratio", "resolution", "seed", "prompt_upsampling", "safety_tolerance",
     "translate_prompt", "watermark", "n", "client_request_id",
@@ -43,26 +40,30 @@ class Session:
             click.echo(text, err=True)
 
 
-def open_session(values: Mapping[str, Any], *, fallback: bool, **settings: Any) -> Session:
+def open_session(
+    values: Mapping[str, Any], *, fallback: str | None = None, **settings: Any
+) -> Session:
     """Read the settings and choose the provider.
 
     Args:
         values: The command's flags.
-        fallback: Whether the sandbox serves where nothing at all is configured.
+        fallback: What to say when the sandbox serves because nothing at all is configured; without
+            it, that is an error.
         settings: For `Client`.
     """
     if values.get("verbose"):
         _log_to_stderr()
     config = read_config(values)
-    nothing = fallback and config.get("provider") is None and not config.keys()
-    sandbox = bool(values.get("sandbox")) or nothing
+    asked = bool(values.get("sandbox"))
+    nothing = not asked and config.get("provider") is None and not config.keys()
+    sandbox = asked or (nothing and fallback is not None)
     chosen = choose_provider(config, sandbox=sandbox)
     client = Client(chosen, sandbox=sandbox, config=config, **settings)
     session = Session(client=client, quiet=bool(values.get("quiet")))
     for warning in config.warnings:
         session.note(f"warning: {warning}")
-    if nothing:
-        session.note(NOTHING_CONFIGURED)
+    if nothing and fallback is not None:
+        session.note(fallback.format(provider=chosen))
     return session
 
 
@@ -89,6 +90,20 @@ class Asked:
     target: Target
     format_from_output: bool
 
+    def names(self) -> list[dict[str, Any]]:
+        """What placeholders stand for, picture by picture; the jobs are not known yet."""
+        client = self.session.client
+        return [
+            {
+                "prompt": picture.prompt,
+                "provider": client.provider,
+                "model": client.card(picture.model).model,
+                "seed": picture.seed,
+                "index": index,
+            }
+            for index, picture in enumerate(self.request.pictures(), 1)
+        ]
+
     def explain(self, report: Report) -> Report:
         """The report, saying so where `-o` chose the format."""
         if not self.format_from_output:
@@ -101,7 +116,7 @@ class Asked:
         return replace(report, entries=entries)
 
 
-def ask(values: Mapping[str, Any], *, fallback: bool = True, **settings: Any) -> Asked:
+def ask(values: Mapping[str, Any], *, fallback: str, **settings: Any) -> Asked:
     """The flags of generate and translate as a client, a request and a target."""
     session = open_session(
         values,

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from unified_flux.text import safe
+from unified_flux.text import plain
 
 
 def draw_table(heads: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
@@ -20,6 +20,6 @@ def draw_table(heads: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
     for head in heads:
         table.add_column(head, overflow="fold")
     for row in rows:
-        table.add_row(*(Text("" if cell is None else safe(cell)) for cell in row))
+        table.add_row(*(Text("" if cell is None else plain(cell)) for cell in row))
     width = None if sys.stdout.isatty() else 160
     Console(width=width).print(table)

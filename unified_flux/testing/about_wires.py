@@ -11,6 +11,7 @@ from unified_flux.contract import Card, load_answers
 from unified_flux.errors import (
     Charged,
     JobTimeout,
+    ProtocolError,
     ProviderError,
     RateLimited,
     Unauthorized,
@@ -147,7 +148,13 @@ class WireQuestions(Kit):
     def test_nonsense_for_an_answer_stays_inside_our_errors(
         self, card: Card, nonsense: bytes
     ) -> None:
-        """A good status around it leaves the outcome of a paid submit unknown, never an accident."""
+        """A good status around it breaks the contract, and leaves a paid submit's outcome unknown."""
+        try:
+            self.adapter.read(WireResponse(status=200, body=nonsense), card.model)
+        except ProtocolError:
+            pass
+        except Exception as error:
+            raise AssertionError(f"{nonsense[:40]!r} raises {error!r}, no ProtocolError") from error
         driven = self._drive(card, lambda request: WireResponse(status=200, body=nonsense))
         assert driven.error is not None, f"{nonsense[:40]!r} was taken for a picture"
         assert driven.error.charged is not Charged.NO, "says that no money was taken: nobody knows"
