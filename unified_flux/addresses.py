@@ -7,7 +7,7 @@ the ranges that are public are listed here instead (IANA special-purpose registr
 from __future__ import annotations
 
 import ipaddress
-from functools import cache
+from functools import cache, lru_cache
 from urllib.parse import SplitResult, urlsplit
 
 _NOT_PUBLIC_V4 = (
@@ -44,6 +44,7 @@ def is_public(address: str) -> bool:
     return not any(found in net for net in no_v4)
 
 
+@lru_cache(maxsize=256)
 def is_loopback(host: str) -> bool:
     """Whether a host, as written in a URL, is this machine."""
     if host == "localhost":
@@ -95,6 +96,7 @@ def objection(url: str) -> str | None:
     return None
 
 
+@lru_cache(maxsize=256)
 def origin(url: str) -> str:
     """`scheme://host:port` of a URL, with the scheme's own port filled in."""
     parts = urlsplit(url)

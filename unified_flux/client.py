@@ -147,7 +147,7 @@ class Client:
         if "_transport" in self.__dict__:
             self._transport.close()
 
-    @property
+    @cached_property
     def sandbox(self) -> bool:
         """Whether an emulator answers, in this process or behind a local port."""
         if self.emulated:

@@ -96,14 +96,16 @@ class ImageRequest:
 
     def set_fields(self) -> Iterator[tuple[str, Any]]:
         """Name and value of every field that the caller set."""
-        for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
+        for name in self.__slots__:
+            value = getattr(self, name)
             if value is not None and value not in ((), {}):
-                yield field.name, value
+                yield name, value
 
     def pictures(self) -> tuple[ImageRequest, ...]:
         """The n requests for one picture each, with seed, seed + 1, ... where a seed is set."""
-        if self.n is None or self.n == 1:
+        if self.n is None:
+            return (self,)
+        if self.n == 1:
             return (dataclasses.replace(self, n=None),)
         return tuple(
             dataclasses.replace(self, n=None, seed=None if self.seed is None else self.seed + index)

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -128,7 +129,7 @@ class WireRequest:
     signed: bool = True
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class WireResponse:
     """One answer as data; header names are lower case. `blob` holds what a fetch brought."""
 
@@ -143,12 +144,16 @@ class WireResponse:
         Raises:
             ProtocolError: When it is not JSON, or JSON of another shape.
         """
-        found = parse_json(self.body)
+        found = self._parsed
         if not isinstance(found, dict):
             raise ProtocolError(
                 f"the answer (HTTP {self.status}) is a JSON {type(found).__name__}, not an object"
             )
         return found
+
+    @cached_property
+    def _parsed(self) -> Any:
+        return parse_json(self.body)
 
     @property
     def retry_after(self) -> float | None:

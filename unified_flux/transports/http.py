@@ -137,7 +137,10 @@ class HttpTransport:
             headers["Content-Type"] = kind
         prepared = requests.PreparedRequest()
         prepared.prepare_method(request.method)
-        prepared.prepare_url(request.url, None)
+        if request.url.isascii():
+            prepared.url = request.url
+        else:
+            prepared.prepare_url(request.url, None)
         prepared.headers = headers
         prepared.body = body  # type: ignore[assignment]
         if body is not None:
