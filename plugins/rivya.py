@@ -11,7 +11,7 @@ from pathlib import PurePosixPath
 from typing import Any, ClassVar
 from urllib.parse import quote, unquote, urlsplit
 
-from unified_flux.adapter import Adapter, Auth, read_complaint, text
+from unified_flux.adapter import Adapter, text
 from unified_flux.contract import Card
 from unified_flux.errors import (
     InsufficientFunds,
@@ -20,6 +20,7 @@ from unified_flux.errors import (
     RateLimited,
     Unauthorized,
 )
+from unified_flux.images import MIME, SUFFIXES
 from unified_flux.money import Basis, Charge, Money, parse_amount
 from unified_flux.wire import (
     Job,
@@ -35,14 +36,6 @@ from unified_flux.wire import (
 )
 
 UNIT = "credits:rivya"
-# By a URL's path alone; the standard library's table differs from machine to machine.
-_MIME = {
-    ".jpg": "image/jpeg",
-    ".jpeg": "image/jpeg",
-    ".png": "image/png",
-    ".webp": "image/webp",
-    ".gif": "image/gif",
-}
 
 
 class Rivya(Adapter):
@@ -50,7 +43,6 @@ class Rivya(Adapter):
 
     name: ClassVar[str] = "rivya"
     base_url: ClassVar[str] = "https://rivya.ai"
-    auth: ClassVar[Auth] = Auth(header="Authorization", template="Bearer {key}")
     phases: ClassVar[Mapping[str, Phase]] = {
         "queued": Phase.RUNNING,
         "processing": Phase.RUNNING,
@@ -104,22 +96,12 @@ class Rivya(Adapter):
         url = f"{self.base}/api/v1/generations/{quote(job.id, safe='')}"
         return WireRequest(purpose=Purpose.POLL, url=url)
 
-    def read(self, response: WireResponse, card_model: str) -> Job | Output:
+    def read(self, response: WireResponse) -> Job | Output:
         found = response.object()
         word = str(found.get("status", ""))
-        phase = self.phase(word)
-        charge = _charge(found, settled=phase is not Phase.RUNNING)
-        failed = phase is Phase.FAILED
-        job = Job(
-            provider=self.name,
-            model=card_model,
-            id=text(found, "id"),
-            word=word,
-            phase=phase,
-            charge=charge,
-            failure=self.failure(read_complaint(found.get("error")), charge) if failed else None,
-        )
-        return Output(job=job, urls=_urls(found)) if phase is Phase.DONE else job
+        settled = self.phase(word) is not Phase.RUNNING
+        charge = _charge(found, settled=settled)
+        return self.outcome(found, word=word, charge=charge, urls=_urls(found))
 
     def balance(self) -> WireRequest:
         return WireRequest(purpose=Purpose.ASK, url=f"{self.base}/api/v1/credits")
@@ -136,7 +118,7 @@ def _media_item(reference: OpenedReference) -> dict[str, Any]:
     name, mime = reference.name, reference.mime
     if reference.url is not None:
         name = name or unquote(PurePosixPath(urlsplit(reference.url).path).name)
-        mime = mime or _MIME.get(PurePosixPath(name).suffix.lower())
+        mime = mime or MIME.get(SUFFIXES.get(PurePosixPath(name).suffix.lower(), ""))
     item = {
         "url": reference.url or Placeholder(reference),
         "kind": "image",

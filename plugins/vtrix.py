@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 from urllib.parse import quote
 
-from unified_flux.adapter import Adapter, Auth, Complaint, read_complaint, text
+from unified_flux.adapter import Adapter, Complaint
 from unified_flux.contract import Card
 from unified_flux.errors import InsufficientFunds, Moderated, ProviderError
 from unified_flux.money import Basis, Charge, Money, parse_amount
@@ -19,7 +19,7 @@ from unified_flux.wire import Job, Output, Phase, Purpose, WireRequest, WireResp
 
 PATH = "/model/v1/generation"
 # A 403 is documented as "insufficient balance or permission denied": only its words tell which.
-_BALANCE_WORDS = ("balance", "insufficient", "credit", "arrears")
+_BALANCE_WORDS = ("balance", "funds", "credit", "arrears")
 
 
 class Vtrix(Adapter):
@@ -27,7 +27,6 @@ class Vtrix(Adapter):
 
     name: ClassVar[str] = "vtrix"
     base_url: ClassVar[str] = "https://cloud.vtrix.ai"
-    auth: ClassVar[Auth] = Auth(header="Authorization", template="Bearer {key}")
     phases: ClassVar[Mapping[str, Phase]] = {
         "in_progress": Phase.RUNNING,
         "completed": Phase.DONE,
@@ -52,24 +51,16 @@ class Vtrix(Adapter):
         url = f"{self.base}{PATH}/task/{quote(job.id, safe='')}"
         return WireRequest(purpose=Purpose.POLL, url=url)
 
-    def read(self, response: WireResponse, card_model: str) -> Job | Output:
+    def read(self, response: WireResponse) -> Job | Output:
         found = response.object()
-        word = str(found.get("status", "")).lower()
-        phase = self.phase(word)
-        charge = _charge(found)
-        failed = phase is Phase.FAILED
         progress = found.get("progress")
-        job = Job(
-            provider=self.name,
-            model=card_model,
-            id=text(found, "id"),
-            word=word,
-            phase=phase,
-            charge=charge,
+        return self.outcome(
+            found,
+            word=str(found.get("status", "")).lower(),
+            charge=_charge(found),
+            urls=tuple(_urls(found)),
             progress=float(progress) if isinstance(progress, (int, float)) else None,
-            failure=self.failure(read_complaint(found.get("error")), charge) if failed else None,
         )
-        return Output(job=job, urls=tuple(_urls(found))) if phase is Phase.DONE else job
 
     def classify(
         self, complaint: Complaint, usual: type[ProviderError], status: int | None

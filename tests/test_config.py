@@ -52,7 +52,7 @@ def test_a_dotenv_reaches_no_environment_and_expands_nothing(
     before = dict(os.environ)
     config = load()
     assert dict(os.environ) == before
-    assert config.values["RIVYA_API_KEY"].value == "k-${SECRET}"
+    assert config.secret("rivya").reveal() == "k-${SECRET}"
     assert "LD_PRELOAD" not in config.values
     assert config.warnings == [".env sets LD_PRELOAD: not ours to set, ignored"]
 
@@ -76,6 +76,11 @@ def test_a_dotenv_of_a_parent_folder_is_not_read(monkeypatch: pytest.MonkeyPatch
         ("unified-flux.toml", "not toml", "cannot be read"),
         ("unified-flux.toml", "[providers.vtrx]\n", 'did you mean "vtrix"'),
         ("unified-flux.toml", '[providers.rivya]\napi_key = "k"', "RIVYA_API_KEY or .env"),
+        ("unified-flux.toml", '[providers.rivya]\nmyToken = "k"', "RIVYA_API_KEY or .env"),
+        ("unified-flux.toml", "[providers.rivya]\nbase_url = 5", "must be a text"),
+        ("unified-flux.toml", 'providers = "x"', "must hold a table for each provider"),
+        ("unified-flux.toml", '[providers]\nrivya = "x"', "must be a table"),
+        ("pyproject.toml", '[tool]\nunified-flux = "x"', "must be a table"),
         ("unified-flux.toml", "#" * 300_000, "larger than"),
         ("user.toml", "modl = 1", 'did you mean "model"'),
         ("pyproject.toml", "[tool.unified-flux]\nseed = 7", "which is no setting"),
@@ -160,3 +165,21 @@ def test_every_setting_has_a_default_of_its_kind() -> None:
     for setting in SETTINGS:
         assert setting.default is None or isinstance(setting.default, setting.kind)
         assert setting.help
+
+
+def test_a_foreign_pyproject_is_nobodys_business() -> None:
+    """A file that does not speak of us is not even parsed, however large or broken."""
+    Path("pyproject.toml").write_text("#" * 300_000 + "\nnot toml")
+    assert load().values == {}
+
+
+def test_a_working_folder_that_is_gone_is_told(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Deleted under our feet."""
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    with pytest.raises(ConfigurationError, match="does not exist any more"):
+        load()

@@ -147,7 +147,10 @@ def test_errors_lists_every_class_with_its_exit_code() -> None:
     rows = table("errors.md", "class", "is a", "exit")
     said = {code(row[0])[0]: ((code(row[1]) or [""])[0], row[2]) for row in rows}
     found = {
-        name: ("" if kind is errors.UnifiedFluxError else kind.__mro__[1].__name__, str(kind.code))
+        name: (
+            "" if kind is errors.UnifiedFluxError else kind.__mro__[1].__name__,
+            str(kind.usual_exit_code),
+        )
         for name, kind in vars(errors).items()
         if isinstance(kind, type) and issubclass(kind, errors.UnifiedFluxError)
     }

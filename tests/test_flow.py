@@ -28,10 +28,13 @@ from unified_flux.errors import (
     UnsupportedField,
 )
 from unified_flux.flow import Ask, Finished, follow, generate
-from unified_flux.request import ImageRequest
+from unified_flux.references import open_references
+from unified_flux.request import ImageRequest, Reference
 from unified_flux.retry import Pace
-from unified_flux.testing.simulation import Driven, drive, picture, reply
+from unified_flux.testing.simulation import Clock, Driven, drive, picture, reply
 from unified_flux.wire import Job, Phase, Purpose, WireRequest, WireResponse
+
+from conftest import png  # isort: skip
 
 URL = "https://cdn.example.com/fox.png"
 
@@ -64,7 +67,7 @@ def ask(provider: str = "rivya", pace: Pace | None = None, **fields: Any) -> Ask
         request=ImageRequest(**{"prompt": "a fox", **fields}),
         idempotency_key="key-1",
         pace=pace or Pace(),
-        chance=random.Random(7),
+        rng=random.Random(7),
     )
 
 
@@ -445,6 +448,100 @@ def test_an_address_that_the_guard_refuses_is_not_tried_again() -> None:
     assert len(driven.of(Purpose.FETCH)) == 1
 
 
+class Slips(registry.adapter_class("vtrix")):  # type: ignore[misc]
+    """Raises what is no error of ours, in the method that it is told."""
+
+    slipping = ""
+
+    def __getattribute__(self, name: str) -> Any:
+        if name == object.__getattribute__(self, "slipping"):
+            raise KeyError("a plugin's slip")
+        return super().__getattribute__(name)
+
+
+@pytest.mark.parametrize(
+    ("method", "exit_code", "submits"),
+    [("translate", 8, 0), ("submit", 8, 0), ("read", 9, 1), ("poll", 9, 1), ("refusal", 9, 1)],
+)
+def test_a_slip_of_a_plugin_never_hides_what_may_be_paid(
+    method: str, exit_code: int, submits: int
+) -> None:
+    """Whatever a plugin raises becomes our error: with the job once it is known, and never "no"."""
+    given = ask("vtrix")
+    given.adapter = Slips()
+    Slips.slipping = method
+    scripts = {"poll": [reply(500, {}), reply(200, DONE["vtrix"])]} if method == "refusal" else {}
+    provider = Provider("vtrix", **scripts)
+    if method == "refusal":
+        driven = drive(generate(given), Provider("vtrix", submit=[reply(500, {})]))
+    else:
+        driven = drive(generate(given), provider)
+    Slips.slipping = ""
+    assert driven.error is not None
+    assert driven.error.exit_code == exit_code
+    assert len(driven.of(Purpose.SUBMIT)) == submits
+    assert (driven.error.job is not None) == (method == "poll")
+
+
+def test_nothing_paid_is_sent_after_the_deadline() -> None:
+    """An upload that used up the time leaves nothing for a picture: stop before paying."""
+    clock = Clock()
+    given = ask(pace=Pace(timeout=1))
+    given.references = open_references([Reference(png())])
+
+    def answers(request: WireRequest) -> WireResponse | UnifiedFluxError:
+        clock.now += 2
+        return reply(200, {"url": "https://rivya.ai/files/1.png"})
+
+    driven = drive(generate(given), answers, clock=clock)
+    assert isinstance(driven.error, JobTimeout)
+    assert driven.error.charged is Charged.NO
+    assert driven.of(Purpose.SUBMIT) == []
+
+
+def test_of_several_pictures_of_one_job_the_good_ones_are_kept() -> None:
+    """One address that stays dead does not cost the others."""
+    two = _rivya("succeeded", result={"urls": [URL, URL + "?2"]})
+    dead = reply(404, text="")
+
+    def answers(request: WireRequest) -> WireResponse | UnifiedFluxError:
+        if request.purpose is Purpose.FETCH:
+            return dead if request.url.endswith("?2") else picture()
+        return reply(200, QUEUED["rivya"] if request.purpose is Purpose.SUBMIT else two)
+
+    finished = drive(generate(ask()), answers).outcome()
+    assert (len(finished.blobs), len(finished.missing)) == (1, 1)
+
+
+def test_a_page_in_place_of_a_picture_is_not_delivered_as_one() -> None:
+    """What is no picture is kept where it is, and the job can be resumed."""
+    driven = talk(fetch=[picture(b"<html>sorry</html>")])
+    assert isinstance(driven.error, DownloadFailed)
+    assert "it is kept at" in driven.error.message
+
+
+@pytest.mark.parametrize("location", ["http://[", "", "https://1.1.1.1:99999/"])
+def test_a_redirect_that_leads_nowhere_is_a_failed_download(location: str) -> None:
+    """No spelling of Location escapes as anything but our error."""
+    hop = reply(302, text="", headers={"Location": location})
+    refused = ProtocolError("not to be followed")
+    driven = talk(fetch=[hop, refused])
+    assert isinstance(driven.error, DownloadFailed)
+
+
+def test_a_failed_job_is_told_as_failed() -> None:
+    """Listeners hear `failed`, never `running`, of a job that has ended so."""
+    driven = talk(poll=[reply(200, _rivya("failed"))])
+    assert [str(event.phase) for event in driven.events][-2:] == ["accepted", "failed"]
+
+
+@pytest.mark.parametrize("identity", ["a\x1b]0;x\x07", "a\u202eb", "\udc80", "x" * 3000, ""])
+def test_an_id_that_could_steer_a_terminal_is_no_id(identity: str) -> None:
+    """An answer with such an id tells nothing of the outcome."""
+    driven = talk("vtrix", submit=[reply(200, {**QUEUED["vtrix"], "id": identity})])
+    assert isinstance(driven.error, OutcomeUnknown)
+
+
 def test_nothing_is_sent_for_a_request_that_cannot_be_said() -> None:
     """Translation comes before every effect."""
     driven = drive(generate(ask(seed=7)), Provider("rivya"))
@@ -463,7 +560,7 @@ def test_a_job_can_be_followed_without_submitting() -> None:
     """What was accepted earlier is polled at once and fetched."""
     given = ask()
     job = Job(provider="rivya", model="flux-kontext-pro", id="task_1")
-    flow = follow(given.adapter, given.card, job, given.pace, given.chance)
+    flow = follow(given.adapter, given.card, job, given.pace, given.rng)
     driven = drive(flow, Provider("rivya"))
     assert driven.outcome().job.id == "task_1"
     assert driven.of(Purpose.SUBMIT) == []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import io
 import os
+import re
 import struct
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -93,6 +94,76 @@ def test_old_pictures_leave_the_spool_and_young_ones_stay(tmp_path: Path, jpeg: 
     spool.purge(older_than=60)
     assert not old.path.exists()
     assert young.path.exists()
+
+
+def test_purging_touches_nothing_but_what_the_spool_wrote(tmp_path: Path, jpeg: bytes) -> None:
+    """A person's own old file in that folder stays, and a linked folder is left alone."""
+    spool = Spool(tmp_path / "spool")
+    kept = spool.take([jpeg])
+    own = tmp_path / "spool" / "thesis.doc"
+    own.write_text("mine")
+    for path in (own, kept.path):
+        os.utime(path, (0, 0))
+    (tmp_path / "link").symlink_to(tmp_path / "spool")
+    Spool(tmp_path / "link").purge(older_than=60)
+    assert kept.path.exists()
+    spool.purge(older_than=60)
+    assert own.exists()
+    assert not kept.path.exists()
+
+
+def test_every_picture_that_meets_a_full_disk_may_try_the_spare_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three at once: each is told to fetch again, none that the spare failed it never saw."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    full = OSError(errno.ENOSPC, "No space left on device")
+    spool = Spool(tmp_path / "spool")
+
+    def broken() -> Iterator[bytes]:
+        yield b"half"
+        other = Spool.take
+        if not tried:
+            tried.append(1)
+            with pytest.raises(OutcomeUnknown):
+                other(spool, _break_after([b"half"], full))
+        raise full
+
+    tried: list[int] = []
+    with pytest.raises(OutcomeUnknown, match=re.escape(str(tmp_path / "spool"))):
+        spool.take(broken())
+
+
+@pytest.mark.parametrize(
+    ("asked", "says"),
+    [("", "not standard output"), ("-", "not standard output"), ("x" * 300, "longer than")],
+)
+def test_a_name_that_is_none_is_refused(asked: str, says: str) -> None:
+    """Empty, a dash, and a name that no disk takes."""
+    with pytest.raises(OutputError, match=says):
+        Target(asked).check([{}])
+
+
+def test_a_name_made_of_long_pieces_is_cut(tmp_path: Path) -> None:
+    """A template cannot make a name that the disk refuses after paying."""
+    target = Target("{prompt}{prompt}{prompt}{prompt}.png")
+    path = target.path({"prompt": "fox " * 100}, ".png", 1, 1)
+    assert len(path.name) < 200
+
+
+def test_a_sidecar_of_another_picture_is_in_the_way(tmp_path: Path) -> None:
+    """It would describe the wrong picture."""
+    Path("fox.png.json").touch()
+    with pytest.raises(OutputError, match=r"fox\.png\.json exists"):
+        Target("fox.png").check([{}])
+
+
+def test_every_suffix_that_the_model_may_send_is_checked() -> None:
+    """A model without a choice of format may send any."""
+    Path("fox.jpg").touch()
+    with pytest.raises(OutputError, match=r"fox\.jpg exists"):
+        Target("fox.png").check([{}], ("jpeg",))
+    Target("fox.png").check([{}], ("jpeg", "png"))
 
 
 def test_saving_writes_the_bytes_untouched_and_overwrites_nothing(

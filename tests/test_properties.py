@@ -239,7 +239,7 @@ def test_any_answer_is_read_or_refused_in_our_words(
     """Whatever bytes come back, reading them gives a job, a picture or an error of ours."""
     answer = WireResponse(status=status, body=body)
     readers: list[Callable[[], object]] = [
-        lambda: adapter.read(answer, adapter.cards[0].model),
+        lambda: adapter.read(answer),
         lambda: adapter.read_balance(answer),
     ]
     if adapter.name == "rivya":
@@ -326,7 +326,7 @@ class Peer:
             return "unknown" if isinstance(answer, OutcomeUnknown) else "no"
         if answer.status < 300:
             try:
-                self.adapter.read(answer, "m")
+                self.adapter.read(answer)
             except UnifiedFluxError:
                 return "unknown"
             return "accepted"
@@ -363,7 +363,7 @@ def test_no_peer_makes_a_flow_endless_or_pay_twice(
         request=ImageRequest(prompt="a fox"),
         idempotency_key="key-1",
         pace=pace,
-        chance=random.Random(seed),
+        rng=random.Random(seed),
     )
     driven = drive(generate(ask), peer, clock=clock)
     # The deadline, then one download's own patience, and the exchange under way at each end.

@@ -10,7 +10,7 @@ import pytest
 
 from unified_flux.cli.live import Watch
 from unified_flux.effects import Answer, Effect, Event, Exchange, Pause
-from unified_flux.errors import NotDelivered, UnifiedFluxError
+from unified_flux.errors import Charged, NotDelivered, UnifiedFluxError
 from unified_flux.scheduler import Stopped, World, run, run_all
 from unified_flux.wire import Job, Phase, Purpose, WireRequest, WireResponse
 
@@ -24,7 +24,7 @@ class Echo:
         self.fault = fault
         self.sent = 0
 
-    def send(self, request: WireRequest) -> WireResponse:
+    def send(self, request: WireRequest, within: float | None = None) -> WireResponse:
         self.sent += 1
         if self.fault is not None:
             raise self.fault
@@ -106,10 +106,25 @@ def test_a_stop_during_the_paid_submit_still_tells_the_accepted_job() -> None:
         yield Exchange(ASK)
 
     transport = Echo()
-    with pytest.raises(Stopped):
+    with pytest.raises(Stopped) as caught:
         run(flow(), world(transport, stopped=stopped, on_event=heard.append))
     assert [event.job for event in heard] == [job]
     assert transport.sent == 1
+    assert (caught.value.job, caught.value.charged) == (job, Charged.MAYBE)
+
+
+def test_a_listener_that_fails_costs_no_picture(caplog: pytest.LogCaptureFixture) -> None:
+    """Its fault is logged, the flow goes on."""
+
+    def flow() -> Generator[Effect, Answer, str]:
+        yield Event(Phase.ACCEPTED, None)
+        return "done"
+
+    def listener(_: Event) -> None:
+        raise RuntimeError("a listener's own fault")
+
+    assert run(flow(), world(Echo(), on_event=listener)) == "done"
+    assert "a listener's own fault" in caplog.text
 
 
 def test_a_signature_in_an_address_stays_out_of_the_log(caplog: pytest.LogCaptureFixture) -> None:

@@ -314,13 +314,75 @@ def test_proxies_are_asked_for_once_per_host_and_never_for_this_machine(transpor
     assert asked == ["https://rivya.invalid/x"]
 
 
-def test_a_connection_is_kept_for_the_next_exchange(served: Any, transport: Any) -> None:
-    """Two exchanges of one thread share a connection."""
-    base = served.providers["rivya"]
-    one = transport(base)
-    ask = WireRequest(purpose=Purpose.ASK, url=f"{base}/api/v1/models")
-    assert one.send(ask).status == one.send(ask).status == 200
-    (pools,) = one._opened
-    (key,) = pools.poolmanager.pools.keys()
-    pool = pools.poolmanager.pools[key]
-    assert (pool.num_connections, pool.num_requests) == (1, 2)
+def test_a_connection_is_kept_for_the_next_exchange(transport: Any) -> None:
+    """Two exchanges share a connection, and as many threads as you like leave no more behind."""
+
+    def twice(connection: socket.socket) -> None:
+        connection.sendall(answer(b"{}"))
+        hear(connection)
+        connection.sendall(answer(b"{}"))
+
+    with hostile(twice) as server:
+        one = transport(server.url)
+        for _ in range(2):
+            thread = threading.Thread(target=one.send, args=(submit(server.url),))
+            thread.start()
+            thread.join()
+        assert len(server.heard) == 1
+
+
+def test_the_key_is_in_no_exception_however_deep_one_looks(transport: Any) -> None:
+    """The library's own error holds the request with its headers; ours does not hold the library's."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        url = f"http://127.0.0.1:{free.getsockname()[1]}"
+    with pytest.raises(NotDelivered) as caught:
+        transport(url).send(submit(url))
+    error: BaseException | None = caught.value
+    while error is not None:
+        assert KEY not in repr(vars(error)) + repr(error.args)
+        error = error.__cause__ or error.__context__
+
+
+def test_a_key_that_a_provider_echoes_is_not_handed_on(transport: Any) -> None:
+    """An answer reaches the adapter without it."""
+    echo = f'{{"error": {{"message": "Incorrect key {KEY}"}}}}'.encode()
+    with hostile(say(answer(echo, "401 Unauthorized"))) as server:
+        response = transport(server.url).send(submit(server.url))
+    assert response.object()["error"]["message"] == "Incorrect key ***"
+
+
+def test_a_drip_of_bytes_cannot_outlast_the_time_that_is_left(transport: Any) -> None:
+    """The time for a whole answer is kept between any two bytes."""
+    stop = threading.Event()
+
+    def drip(connection: socket.socket) -> None:
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
+        while not stop.wait(0.02):
+            connection.sendall(b" ")
+
+    with hostile(drip) as server, pytest.raises(OutcomeUnknown, match="in time"):
+        try:
+            transport(server.url).send(submit(server.url), within=0.1)
+        finally:
+            stop.set()
+
+
+def test_a_proxy_that_refuses_was_told_nothing_of_the_request(transport: Any) -> None:
+    """What a proxy hears on the way is no byte of the paid submit."""
+    refusal = answer(b"", "403 Forbidden")
+    with hostile(say(refusal)) as proxy:
+        network = Network(
+            connect_timeout=1, read_timeout=1, proxies=lambda url: {"https": proxy.url}
+        )
+        with pytest.raises(NotDelivered):
+            transport("https://rivya.ai", network).send(submit("https://rivya.ai"))
+    assert KEY.encode() not in b"".join(proxy.heard)
+
+
+@pytest.mark.parametrize("url", ["https://ex ample.com/é", "https://1.1.1.1:99999/é", "http://["])
+def test_an_address_that_is_none_is_refused_in_our_words(url: str, transport: Any) -> None:
+    """Whatever a provider names as a picture's address, the error is ours."""
+    with pytest.raises(ProtocolError, match="not to be followed"):
+        transport("https://rivya.ai").send(fetch(url))
+    with pytest.raises(ProtocolError, match="not to be followed"):
+        transport("http://127.0.0.1:9").send(fetch(url))

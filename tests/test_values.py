@@ -24,7 +24,7 @@ from unified_flux.wire import Job, WireResponse, parse_json
 @pytest.mark.parametrize(
     ("raw", "amount"),
     [("0.04", "0.04"), (4, "4"), (0.0065, "0.0065"), ("", None), (None, None), ("free", None),
-     (True, None), ("NaN", None), ([], None)],
+     (True, None), ("NaN", None), ([], None), ("1e9999999999", None), ("1" * 50, None)],
 )  # fmt: skip
 def test_an_amount_is_exact_or_unknown_and_never_a_guess(raw: Any, amount: str | None) -> None:
     """Text and numbers become exact decimals; everything else is unknown, not 0."""
@@ -53,6 +53,7 @@ def test_a_total_claims_no_more_than_its_weakest_part() -> None:
     """Billed and reserved together are reserved."""
     mixed = total([_charge("1"), _charge("1", basis=Basis.RESERVED)])
     assert mixed.basis is Basis.RESERVED
+    assert total([_charge("1"), _charge("1", basis=Basis.DOCUMENTED)]).basis is Basis.DOCUMENTED
 
 
 def test_an_unknown_charge_is_null_with_its_basis() -> None:

@@ -144,12 +144,35 @@ class Adapter(ABC):
         """The exchange that starts paid work."""
 
     @abstractmethod
-    def read(self, response: WireResponse, card_model: str) -> Job | Output:
-        """The answer of a submit or a poll. A failed job is a `Job` with its failure inside.
+    def read(self, response: WireResponse) -> Job | Output:
+        """The answer of a submit or a poll, best by way of `outcome`; the flow adds the model.
 
         Raises:
             ProtocolError: When the answer does not even say which job it is about.
         """
+
+    def outcome(
+        self,
+        found: Mapping[str, Any],
+        *,
+        word: str,
+        charge: Charge,
+        urls: Sequence[str] = (),
+        progress: float | None = None,
+    ) -> Job | Output:
+        """A job with `id` and perhaps `error` in `found`, at the phase that its status word says."""
+        phase = self.phase(word)
+        failed = phase is Phase.FAILED
+        job = Job(
+            provider=self.name,
+            id=text(found, "id"),
+            word=word,
+            phase=phase,
+            charge=charge,
+            progress=progress,
+            failure=self.failure(read_complaint(found.get("error")), charge) if failed else None,
+        )
+        return Output(job=job, urls=tuple(urls)) if phase is Phase.DONE else job
 
     @abstractmethod
     def poll(self, job: Job) -> WireRequest:
@@ -172,7 +195,7 @@ class Adapter(ABC):
         return kind(
             f"{self.name} answered HTTP {status}{code}: {_reason(complaint)}",
             status=status,
-            reason=complaint.code,
+            code=complaint.code,
             retry_after=response.retry_after,
             request_id=complaint.request_id,
             provider=self.name,
@@ -195,7 +218,7 @@ class Adapter(ABC):
         code = f" [{safe(complaint.code, 60)}]" if complaint.code else ""
         return kind(
             f"{self.name} could not make the picture{code}: {_reason(complaint)}",
-            reason=complaint.code,
+            code=complaint.code,
             charged=charged(charge),
         )
 
@@ -218,14 +241,16 @@ def charged(charge: Charge) -> Charged:
 
 
 def text(found: Mapping[str, Any], name: str) -> str:
-    """A field that an answer cannot do without, as text.
+    """A field that an answer cannot do without, as printable text.
 
     Raises:
-        ProtocolError: When it is missing or no text.
+        ProtocolError: When it is missing, no text, or holds what no id or URL needs.
     """
     value = found.get(name)
     if not isinstance(value, str) or not value:
         raise ProtocolError(f'the answer has no "{name}"')
+    if len(value) > 2000 or not value.isprintable():
+        raise ProtocolError(f'the answer\'s "{name}" is too long or holds control characters')
     return value
 
 
@@ -239,7 +264,7 @@ def complain(response: WireResponse) -> Complaint:
 
 
 def read_complaint(found: Any) -> Complaint:
-    """Code, message and request id out of the shapes that providers use (contracts.md, 1.7 and 2.4).
+    """Code, message and request id out of the shapes that providers use (docs/contracts.md).
 
     `{"error": {...}}`, `{"error": "text"}`, `{"status": {...}}`, `{"detail": ...}`, `{"message": ...}`;
     a code is kept as text, since some have leading zeros and some are numbers.

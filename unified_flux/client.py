@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import random
+import shlex
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from functools import cached_property
 from types import TracebackType
 from typing import Any, Self
@@ -17,7 +18,7 @@ from unified_flux.addresses import is_loopback
 from unified_flux.config import Config, check_base_url, check_options, key_name, url_name
 from unified_flux.contract import Card, choose
 from unified_flux.effects import Event
-from unified_flux.errors import ConfigurationError, InvalidRequest, MissingKey, UnifiedFluxError
+from unified_flux.errors import InvalidRequest, UnifiedFluxError
 from unified_flux.flow import Ask, Finished
 from unified_flux.images import sniff
 from unified_flux.money import Money
@@ -28,45 +29,13 @@ from unified_flux.request import ImageRequest
 from unified_flux.result import Failed, Image, ImageResult
 from unified_flux.retry import Pace
 from unified_flux.scheduler import Transport, World, run, run_all
-from unified_flux.secret import Secret
+from unified_flux.secret import SANDBOX_PREFIX, Secret
 from unified_flux.text import safe
 from unified_flux.translation import Translation, require, shown
 from unified_flux.transports.signing import Signer
-from unified_flux.wire import Job, OpenedReference, Part, WireRequest
+from unified_flux.wire import Job, OpenedReference, WireRequest
 
-# The sandbox's own keys begin so; no provider's does.
-SANDBOX_KEY = "sandbox_"
 _DAY = 86_400.0
-
-
-@dataclass(frozen=True, slots=True)
-class Wire:
-    """The exchanges that a request would make, up to the paid one."""
-
-    requests: tuple[WireRequest, ...]
-    signer: Signer
-
-    def to_json(self) -> list[dict[str, Any]]:
-        """As `translate --wire` prints them, the key masked."""
-        return [
-            {
-                "purpose": str(request.purpose),
-                "method": request.method,
-                "url": request.url,
-                "headers": self.signer.headers(request)
-                | {"Content-Type": "multipart/form-data" if request.parts else "application/json"},
-                "json": shown(request.json),
-                "parts": [_shown_part(part) for part in request.parts],
-            }
-            for request in self.requests
-        ]
-
-
-def _shown_part(part: Part) -> dict[str, Any]:
-    if isinstance(part.value, str):
-        return {"name": part.name, "value": part.value}
-    file = part.value
-    return {"name": part.name, "file": file.name, "mime": file.mime, "sha256": file.sha256}
 
 
 class Client:
@@ -113,7 +82,7 @@ class Client:
         self.policy = Policy(inherited.allow | Policy.of(allow).allow, adapt)
         self._on_event = on_event
         self._spool = Spool(self.config.home / "spool")
-        self._chance = random.SystemRandom()
+        self._rng = random.SystemRandom()
 
     @classmethod
     def from_config(
@@ -131,7 +100,7 @@ class Client:
             ConfigurationError: When several keys are there and no provider is chosen.
         """
         config = settings.pop("config", None) or configuration.load(registry.names())
-        chosen = provider or choose_provider(config, sandbox=sandbox)
+        chosen = provider or registry.choose_provider(config, sandbox=sandbox)
         return cls(chosen, sandbox=sandbox, config=config, **settings)
 
     def __enter__(self) -> Self:
@@ -152,9 +121,9 @@ class Client:
         """Whether an emulator answers, in this process or behind a local port."""
         if self.emulated:
             return True
-        key = self.config.values.get(key_name(self.provider))
+        key = self.config.key(self.provider)
         local = is_loopback(urlsplit(self.adapter.base).hostname or "")
-        return local and key is not None and str(key.value).startswith(SANDBOX_KEY)
+        return local and key is not None and key.for_sandbox
 
     def card(self, model: str | None = None) -> Card:
         """The card of a family or model id, of the configured model where none is named."""
@@ -177,16 +146,15 @@ class Client:
         references = open_references(request.references)
         return self.adapter.translate(request, self.card(request.model), references)
 
-    def wire(self, translation: Translation, request: ImageRequest) -> Wire:
-        """The exchanges up to the paid one, as data; the key stays masked."""
+    def wire(self, translation: Translation) -> tuple[WireRequest, ...]:
+        """The exchanges up to the paid one, as data, unsigned; nothing is sent."""
         card = translation.card
         uploads = [
             self.adapter.upload(reference, card)
-            for reference in open_references(request.references)
+            for reference in translation.references
             if reference.source and card.references["local"] == "upload"
         ]
-        submit = self.adapter.submit(translation.payload, card, "<one per picture>")
-        return Wire((*uploads, submit), Signer(self.adapter, Secret("***")))
+        return (*uploads, self.adapter.submit(translation.payload, card, "<one per picture>"))
 
     def generate(self, request: ImageRequest) -> ImageResult:
         """Make the pictures: each is at most one accepted paid submit.
@@ -199,13 +167,17 @@ class Client:
         references = open_references(request.references)
         uploads: dict[str, str] = {}
         asks = [self._ask(one, card, references, uploads) for one in request.pictures()]
+        world = self._world()
         report = None
         if len(asks) > 1:
             whole = self.adapter.translate(request, card, references)
             report = require(whole, self.policy).report
-            run(flow.bring_references(asks[0]), self._world)
-        outcomes = run_all([flow.generate(ask) for ask in asks], self._world)
-        return self._result(card, outcomes, report, [ask.request for ask in asks])
+            run(flow.bring_references(asks[0]), world)
+        outcomes = run_all([flow.generate(ask) for ask in asks], world)
+        result = self._result(card, outcomes, [ask.request for ask in asks])
+        return replace(
+            result, report=report or result.report, request=request, references=references
+        )
 
     def wait(self, job: Job | str) -> ImageResult:
         """Poll and fetch a job that is already accepted; nothing is submitted.
@@ -224,8 +196,8 @@ class Client:
                 next_step=f"A job is written {self.provider}/MODEL/ID, as the error printed it.",
             )
         card = self.card(found.model)
-        following = flow.follow(self.adapter, card, found, self._pace, self._chance)
-        return self._result(card, run_all([following], self._world), None, [])
+        following = flow.follow(self.adapter, card, found, self._pace, self._rng)
+        return self._result(card, run_all([following], self._world()), [])
 
     def balance(self) -> Money:
         """What the account holds, in the provider's unit.
@@ -239,8 +211,8 @@ class Client:
                 f"{self.provider} documents no way to ask for the balance",
                 next_step=f"Look at your account at {self.provider}.",
             )
-        asking = flow.inquire(self.adapter, wire, self._pace, self._chance)
-        return self.adapter.read_balance(run(asking, self._world))
+        asking = flow.inquire(self.adapter, wire, self._pace, self._rng)
+        return self.adapter.read_balance(run(asking, self._world()))
 
     def _ask(
         self,
@@ -257,7 +229,7 @@ class Client:
             policy=self.policy,
             idempotency_key=str(uuid.uuid4()),
             pace=self._pace,
-            chance=self._chance,
+            rng=self._rng,
             uploads=uploads,
         )
 
@@ -265,28 +237,28 @@ class Client:
         self,
         card: Card,
         outcomes: Sequence[Finished | UnifiedFluxError],
-        report: Report | None,
         requests: Sequence[ImageRequest],
     ) -> ImageResult:
-        """The pictures that came; raises the first failure where none did."""
+        """The pictures that came; raises where none did, with every error in one."""
         images: list[Image] = []
         failed: list[Failed] = []
-        for index, outcome in enumerate(outcomes):
+        report = Report(entries=())
+        for asked, outcome in enumerate(outcomes, 1):
             if isinstance(outcome, UnifiedFluxError):
-                failed.append(Failed(index=index + 1, error=self._guide(outcome)))
-            else:
-                asked = requests[index] if requests else None
-                images += _images(outcome, asked, index + 1)
-                if report is None and outcome.translation:
-                    report = outcome.translation.report
+                failed.append(Failed(index=asked, error=self._guide(outcome)))
+                continue
+            seed = requests[asked - 1].seed if requests else None
+            images += _images(outcome, asked, seed, len(images))
+            failed += [Failed(index=asked, error=self._guide(error)) for error in outcome.missing]
+            report = outcome.translation.report if outcome.translation else report
         if not images:
-            raise max((one.error for one in failed), key=lambda error: error.exit_code == 9)
+            raise _one_of([one.error for one in failed])
         return ImageResult(
             provider=self.provider,
             model=card.model,
             images=tuple(images),
             failed=tuple(failed),
-            report=report or Report(entries=()),
+            report=report,
             sandbox=self.sandbox,
             seconds=max(image.seconds for image in images),
         )
@@ -297,7 +269,7 @@ class Client:
             error.next_step = (
                 "This was the built-in sandbox: no money was involved, and its jobs end with it."
                 if self.emulated
-                else f"Continue with: unified-flux resume {error.job}"
+                else f"Continue with: unified-flux resume {shlex.quote(str(error.job))}"
             )
         return error
 
@@ -310,8 +282,8 @@ class Client:
             resend_within=get("resend_within"),
         )
 
-    @cached_property
     def _world(self) -> World:
+        """One per call: what stops one call must not stop the next."""
         return World(transport=self._transport, on_event=self._on_event)
 
     @cached_property
@@ -335,15 +307,22 @@ class Client:
     def _emulated_transport(self) -> Transport:
         from unified_flux.transports.emulated import EmulatedTransport
 
-        secret = Secret(f"{SANDBOX_KEY}{uuid.uuid4().hex}", "the sandbox's key")
+        secret = Secret(f"{SANDBOX_PREFIX}{uuid.uuid4().hex}", "the sandbox's key")
         emulator = registry.emulator_class(self.provider)(key=secret.reveal())
         return EmulatedTransport(
             emulator, Signer(self.adapter, secret), self._spool, self.config.get("read_timeout")
         )
 
 
-def _images(finished: Finished, asked: ImageRequest | None, index: int) -> Iterator[Image]:
-    for blob in finished.blobs:
+def _one_of(errors: list[UnifiedFluxError]) -> UnifiedFluxError:
+    """The error to raise for several: one that may have cost, with all the others on it."""
+    first = max(errors, key=lambda error: error.exit_code == 9)
+    first.siblings = tuple(error for error in errors if error is not first)
+    return first
+
+
+def _images(finished: Finished, asked: int, seed: int | None, before: int) -> Iterator[Image]:
+    for index, blob in enumerate(finished.blobs, before + 1):
         header = sniff(blob.head)
         width, height = (header.width, header.height) if header else (0, 0)
         yield Image(
@@ -354,39 +333,12 @@ def _images(finished: Finished, asked: ImageRequest | None, index: int) -> Itera
             job=finished.job,
             charge=finished.job.charge,
             index=index,
-            seed=asked.seed if asked else None,
+            asked=asked,
+            seed=seed,
             payload=shown(finished.translation.payload) if finished.translation else None,
             seconds=finished.seconds,
-            notes=(*finished.job.notes, *differences(finished.translation, header, blob.whole)),
+            notes=(
+                *finished.job.notes,
+                *differences(finished.translation, header, blob.whole),
+            ),
         )
-
-
-def choose_provider(config: Config, *, sandbox: bool = False) -> str:
-    """The provider that the configuration means: the chosen one, or the only one with a key.
-
-    In the sandbox no key is needed, so there the first one that has the model will do.
-
-    Raises:
-        MissingKey: When nothing is configured.
-        ConfigurationError: When several have keys and none is chosen.
-    """
-    chosen, keys = config.get("provider"), config.keys()
-    if chosen or len(keys) == 1:
-        return str(chosen or keys[0])
-    if not sandbox and keys:
-        raise ConfigurationError(
-            f"there are keys for {' and '.join(keys)}",
-            next_step="Choose with -p, or with UNIFIED_FLUX_PROVIDER.",
-        )
-    if not sandbox:
-        raise MissingKey(
-            "no provider is configured",
-            next_step=f"Set {' or '.join(map(key_name, config.providers))}, "
-            "or use the sandbox: --sandbox, Client.from_config(sandbox=True).",
-        )
-    wanted = config.get("model")
-    for name in config.providers:
-        cards = registry.make_adapter(name).cards
-        if any(wanted in {card.model, card.family} for card in cards):
-            return name
-    return config.providers[0]

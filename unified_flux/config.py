@@ -16,6 +16,7 @@ from typing import Any
 from unified_flux.addresses import is_loopback, split_url
 from unified_flux.errors import ConfigurationError, InvalidRequest, MissingKey
 from unified_flux.report import Policy
+from unified_flux.retry import Pace
 from unified_flux.secret import Secret
 from unified_flux.text import did_you_mean, safe
 
@@ -37,14 +38,15 @@ class Setting:
     variable: bool = False
 
 
+_PACE = Pace()
 SETTINGS = (
     Setting(name="provider", kind=str, default=None, help="which provider to use", variable=True),
     Setting(name="model", kind=str, default="flux-kontext-pro", help="family or provider's model id", variable=True),
     Setting(name="home", kind=str, default=None, help="folder for fetched pictures", variable=True),
     Setting(name="allow", kind=list, default=[], help="losses allowed in translation, such as drop:seed"),
-    Setting(name="timeout", kind=float, default=300.0, help="seconds until a picture must be done"),
-    Setting(name="retry_within", kind=float, default=60.0, help="seconds to get an unpaid exchange through"),
-    Setting(name="resend_within", kind=float, default=600.0, help="seconds in which a submit of unknown outcome is sent again under its own key"),
+    Setting(name="timeout", kind=float, default=_PACE.timeout, help="seconds until a picture must be done"),
+    Setting(name="retry_within", kind=float, default=_PACE.retry_within, help="seconds to get an unpaid exchange through"),
+    Setting(name="resend_within", kind=float, default=_PACE.resend_within, help="seconds in which a submit of unknown outcome is sent again under its own key"),
     Setting(name="connect_timeout", kind=float, default=10.0, help="seconds to connect"),
     Setting(name="read_timeout", kind=float, default=60.0, help="seconds between two bytes of an answer"),
     Setting(name="spool_days", kind=float, default=7.0, help="days that fetched pictures stay in the spool"),
@@ -61,15 +63,17 @@ _LOADER = (
 )
 
 
+# A key under a name of one's own invention would be shown with the settings.
+_LIKE_A_KEY = ("key", "token", "secret", "password")
 _PROXIES = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY")
 _BUNDLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 
 
 @dataclass(frozen=True, slots=True)
-class Origin:
-    """A value and where it came from; `rank` 0 is the strongest source. It may be a key: no repr."""
+class Sourced:
+    """A value and where it came from; `rank` 0 is the strongest source."""
 
-    value: Any = field(repr=False)
+    value: Any
     source: str
     rank: int
 
@@ -84,7 +88,7 @@ class Config:
     """
 
     providers: tuple[str, ...]
-    values: dict[str, Origin] = field(default_factory=dict)
+    values: dict[str, Sourced] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     files: list[Path] = field(default_factory=list)
 
@@ -93,8 +97,9 @@ class Config:
         given = {name: value for name, value in arguments.items() if value is not None}
         for name in given.keys() & _BY_NAME.keys():
             given[name] = _typed(_BY_NAME[name], given[name], CALL)
-        values = self.values | {name: Origin(value, CALL, 0) for name, value in given.items()}
-        return replace(self, values=values)
+        new = replace(self, values={})
+        _add(new, given, CALL, 0)
+        return replace(self, values=self.values | new.values)
 
     def get(self, name: str) -> Any:
         """A setting's value."""
@@ -126,21 +131,25 @@ class Config:
         """The providers that have a key."""
         return tuple(name for name in self.providers if key_name(name) in self.values)
 
+    def key(self, provider: str) -> Secret | None:
+        """A provider's key, None where there is none."""
+        found = self.values.get(key_name(provider))
+        return found.value if found else None
+
     def secret(self, provider: str) -> Secret:
         """A provider's key.
 
         Raises:
             MissingKey: Naming the variable to set.
         """
-        name = key_name(provider)
-        found = self.values.get(name)
-        if found is None:
+        key, name = self.key(provider), key_name(provider)
+        if key is None:
             raise MissingKey(
                 f"{provider} is chosen and {name} is not set",
                 provider=provider,
                 next_step=f"export {name}=... or put it into .env; --sandbox needs no key.",
             )
-        return Secret(found.value, name, found.source)
+        return key
 
     def base_url(self, provider: str) -> str | None:
         """Another address for a provider, where one is set and trustworthy.
@@ -221,7 +230,7 @@ def load(
     Raises:
         ConfigurationError: For an unknown or mistyped setting, with the nearest name.
     """
-    folder = folder or Path.cwd()
+    folder = folder or working_folder()
     config = Config(tuple(providers)).overridden(arguments or {})
     shell = os.environ if environ is None else environ
     _add(config, _variables(config, shell, "the environment"), "the environment", 1)
@@ -235,6 +244,18 @@ def load(
     return config
 
 
+def working_folder() -> Path:
+    """Where `.env` and the project's file are looked for.
+
+    Raises:
+        ConfigurationError: When it was deleted under our feet.
+    """
+    try:
+        return Path.cwd()
+    except OSError:
+        raise ConfigurationError("the working folder does not exist any more") from None
+
+
 def user_config_file() -> Path:
     """The user's own settings file."""
     import platformdirs
@@ -243,8 +264,12 @@ def user_config_file() -> Path:
 
 
 def _add(config: Config, found: Mapping[str, Any], source: str, rank: int) -> None:
+    """Keep what no stronger source has set; a key becomes a `Secret` here and stays one."""
+    keys = {key_name(provider) for provider in config.providers}
     for name, value in found.items():
-        config.values.setdefault(name, Origin(value, source, rank))
+        if name not in config.values:
+            kept = Secret(value, name, source) if name in keys else value
+            config.values[name] = Sourced(kept, source, rank)
 
 
 def _known_variables(config: Config) -> dict[str, str]:
@@ -286,8 +311,12 @@ def _project_file(folder: Path) -> tuple[Path, dict[str, Any]]:
     if own.is_file():
         return own, _toml(own)
     shared = folder / "pyproject.toml"
-    tools = _toml(shared).get("tool", {}) if shared.is_file() else {}
+    if not shared.is_file() or b"unified-flux" not in shared.read_bytes():
+        return own, {}
+    tools = _toml(shared).get("tool", {})
     table = tools.get("unified-flux", {}) if isinstance(tools, dict) else {}
+    if not isinstance(table, dict):
+        raise ConfigurationError(f"{shared}: tool.unified-flux must be a table")
     return (shared if table else own), table
 
 
@@ -333,21 +362,31 @@ def _typed(setting: Setting, value: Any, source: str) -> Any:
 
 
 def _provider_settings(config: Config, tables: Any, source: str) -> dict[str, Any]:
+    if not isinstance(tables, dict):
+        raise ConfigurationError(f"{source}: providers must hold a table for each provider")
     found: dict[str, Any] = {}
-    for provider, table in tables.items() if isinstance(tables, dict) else ():
+    for provider, table in tables.items():
         if provider not in config.providers:
             raise ConfigurationError(
                 f"{source} has settings for {safe(provider, 60)}, which is not installed"
                 f"{did_you_mean(provider, config.providers)}"
             )
-        for name, value in table.items() if isinstance(table, dict) else ():
-            if name in {"key", "api_key"}:
-                raise ConfigurationError(
-                    f"{source} holds a key; keys belong into {key_name(provider)} or .env"
-                )
-            kept = url_name(provider) if name == "base_url" else f"providers.{provider}.{name}"
-            found[kept] = value
+        if not isinstance(table, dict):
+            raise ConfigurationError(f"{source}: providers.{provider} must be a table")
+        for name, value in table.items():
+            found[_provider_setting(provider, name, value, source)] = value
     return found
+
+
+def _provider_setting(provider: str, name: str, value: Any, source: str) -> str:
+    """The name that a provider's setting is kept under."""
+    if any(word in name.lower() for word in _LIKE_A_KEY):
+        raise ConfigurationError(
+            f"{source} holds a key; keys belong into {key_name(provider)} or .env"
+        )
+    if not isinstance(value, str):
+        raise ConfigurationError(f"{source}: providers.{provider}.{safe(name, 60)} must be a text")
+    return url_name(provider) if name == "base_url" else f"providers.{provider}.{name}"
 
 
 def network_variables() -> list[str]:

@@ -16,7 +16,7 @@ from math import inf, isinf, isnan
 from typing import Any
 
 from unified_flux.errors import ConfigurationError, InvalidRequest, Problem
-from unified_flux.geometry import parse_ratio
+from unified_flux.geometry import nearest_ratio, parse_ratio
 from unified_flux.text import did_you_mean, safe
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -243,6 +243,9 @@ def nearest(value: Any, schema: Mapping[str, Any]) -> Any:
     if options:
         if number is not None and all(_number(option) is not None for option in options):
             return min(options, key=lambda option: abs(float(option) - number))
+        ratio = parse_ratio(value) if isinstance(value, str) else None
+        if ratio and all(parse_ratio(str(option)) for option in options):
+            return nearest_ratio(ratio, options)
         return next((o for o in options if str(o).lower() == str(value).lower()), options[0])
     if number is None or not isinstance(value, (int, float)) or isnan(value):
         return None

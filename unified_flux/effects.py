@@ -10,9 +10,10 @@ from unified_flux.wire import Job, Phase, WireRequest, WireResponse
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """Make this exchange."""
+    """Make this exchange; `within` bounds its seconds where the flow has little time left."""
 
     request: WireRequest
+    within: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -90,9 +90,12 @@ class UnifiedFluxError(Exception):
         provider, model, job, request_id: Where it happened, as far as it is known.
         charged: Whether money was taken.
         next_step: What to do now, as a sentence or a command.
+
+    Attributes:
+        siblings: Where several pictures failed, the errors of the others.
     """
 
-    code: ClassVar[int] = 1
+    usual_exit_code: ClassVar[int] = 1
     # Whether its words end with what became of the money; others never came so far.
     about_money: ClassVar[bool] = False
 
@@ -117,13 +120,14 @@ class UnifiedFluxError(Exception):
         self.request_id = request_id
         self.charged = charged
         self.next_step = next_step
+        self.siblings: tuple[UnifiedFluxError, ...] = ()
 
     @property
     def exit_code(self) -> int:
         """The command line's exit code; 9 where money may be gone without a picture."""
-        if self.charged is not Charged.NO and self.code in {3, 4, 5, 6, 8}:
+        if self.charged is not Charged.NO and self.usual_exit_code in {3, 4, 5, 6, 8}:
             return 9
-        return self.code
+        return self.usual_exit_code
 
     def __str__(self) -> str:
         lines = [self.message, *(f"  - {problem}" for problem in self.problems)]
@@ -131,11 +135,12 @@ class UnifiedFluxError(Exception):
             lines.append(_MONEY[self.charged])
         if self.next_step:
             lines.append(self.next_step)
+        lines += [f"and another picture: {sibling}" for sibling in self.siblings]
         return "\n".join(lines)
 
     def to_json(self) -> dict[str, Any]:
         """The error as the object that `--json` prints under `error`."""
-        return {
+        found: dict[str, Any] = {
             "type": type(self).__name__,
             "message": self.message,
             "exit_code": self.exit_code,
@@ -147,24 +152,27 @@ class UnifiedFluxError(Exception):
             "next_step": self.next_step,
             "problems": [problem.to_json() for problem in self.problems],
         }
+        if self.siblings:
+            found["siblings"] = [sibling.to_json() for sibling in self.siblings]
+        return found
 
 
 class ConfigurationError(UnifiedFluxError):
     """A setting, a key or a plugin is not as it must be."""
 
-    code = 2
+    usual_exit_code = 2
 
 
 class MissingKey(ConfigurationError):
     """A provider was chosen and there is no key for it."""
 
-    code = 4
+    usual_exit_code = 4
 
 
 class TranslationError(UnifiedFluxError):
     """The request cannot be said to this model. Nothing was sent."""
 
-    code = 3
+    usual_exit_code = 3
 
 
 class InvalidRequest(TranslationError):
@@ -182,13 +190,13 @@ class ContractViolation(TranslationError):
 class OutputError(UnifiedFluxError):
     """The picture cannot be written where it was asked to go."""
 
-    code = 3
+    usual_exit_code = 3
 
 
 class TransportError(UnifiedFluxError):
     """The exchange itself failed."""
 
-    code = 8
+    usual_exit_code = 8
     about_money = True
 
 
@@ -199,13 +207,13 @@ class NotDelivered(TransportError):
 class OutcomeUnknown(TransportError):
     """The request left and no answer tells what became of it."""
 
-    code = 9
+    usual_exit_code = 9
 
 
 class DownloadFailed(TransportError):
     """The picture was made and could not be fetched."""
 
-    code = 9
+    usual_exit_code = 9
 
 
 class ProviderError(UnifiedFluxError):
@@ -213,11 +221,11 @@ class ProviderError(UnifiedFluxError):
 
     Args:
         status: The HTTP status, None where the refusal stood in a task.
-        reason: The provider's own error code, as text.
+        code: The provider's own error code, as text.
         retry_after: Seconds the provider asked to wait.
     """
 
-    code = 8
+    usual_exit_code = 8
     about_money = True
 
     def __init__(
@@ -225,41 +233,41 @@ class ProviderError(UnifiedFluxError):
         message: str,
         *,
         status: int | None = None,
-        reason: str | None = None,
+        code: str | None = None,
         retry_after: float | None = None,
         **context: Any,
     ) -> None:
         super().__init__(message, **context)
         self.status = status
-        self.reason = reason
+        self.code = code
         self.retry_after = retry_after
 
     def to_json(self) -> dict[str, Any]:
-        return {**super().to_json(), "status": self.status, "reason": self.reason}
+        return {**super().to_json(), "status": self.status, "code": self.code}
 
 
 class Unauthorized(ProviderError):
     """The key is missing, wrong, revoked, or lacks the right."""
 
-    code = 4
+    usual_exit_code = 4
 
 
 class InsufficientFunds(ProviderError):
     """The account cannot pay for it."""
 
-    code = 5
+    usual_exit_code = 5
 
 
 class RateLimited(ProviderError):
     """Too many requests for now."""
 
-    code = 6
+    usual_exit_code = 6
 
 
 class Moderated(ProviderError):
     """The provider refused the content."""
 
-    code = 7
+    usual_exit_code = 7
 
 
 class JobFailed(ProviderError):
@@ -269,17 +277,17 @@ class JobFailed(ProviderError):
 class ProtocolError(UnifiedFluxError):
     """An answer that breaks the provider's own contract."""
 
-    code = 8
+    usual_exit_code = 8
     about_money = True
 
 
 class JobTimeout(UnifiedFluxError):
     """The job is accepted and not finished in the time that was given; it carries the job."""
 
-    code = 9
+    usual_exit_code = 9
 
 
 class SpendLimitExceeded(UnifiedFluxError):
     """A limit that the user set would be passed."""
 
-    code = 5
+    usual_exit_code = 5

@@ -23,7 +23,6 @@ from unified_flux.errors import (
     ContractViolation,
     DownloadFailed,
     JobTimeout,
-    NotDelivered,
     OutcomeUnknown,
     Problem,
     ProtocolError,
@@ -31,9 +30,10 @@ from unified_flux.errors import (
     Unauthorized,
     UnifiedFluxError,
 )
+from unified_flux.images import sniff
 from unified_flux.report import Policy
 from unified_flux.request import ImageRequest
-from unified_flux.retry import Fate, Pace, Talk, Verdict, insist
+from unified_flux.retry import Fate, Pace, Talk, Verdict, answered, insist, slip
 from unified_flux.text import safe
 from unified_flux.translation import Translation, fill, require
 from unified_flux.wire import (
@@ -42,7 +42,6 @@ from unified_flux.wire import (
     OpenedReference,
     Output,
     Phase,
-    Placeholder,
     Purpose,
     WireRequest,
     WireResponse,
@@ -51,6 +50,7 @@ from unified_flux.wire import (
 MAX_REDIRECTS = 5
 # Even a provider that names no pause between polls gets one, in seconds.
 LEAST_PAUSE = 0.05
+AT_ONCE = (0.0, 0.0)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -68,18 +68,22 @@ class Ask:
     policy: Policy = field(default_factory=Policy)
     idempotency_key: str = ""
     pace: Pace = field(default_factory=Pace)
-    chance: random.Random = field(default_factory=random.Random)
+    rng: random.Random = field(default_factory=random.Random)
     uploads: MutableMapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finished:
-    """A picture's job at its end; `translation` is None for a job that was only followed."""
+    """A picture's job at its end; `translation` is None for a job that was only followed.
+
+    A job may bring several pictures; `missing` tells of those that could not be fetched.
+    """
 
     job: Job
     blobs: tuple[Blob, ...]
     seconds: float
     translation: Translation | None = None
+    missing: tuple[DownloadFailed, ...] = ()
 
 
 Flow = Generator[Effect, Answer, Finished]
@@ -91,70 +95,80 @@ def generate(ask: Ask) -> Flow:
     Raises:
         UnifiedFluxError: Whatever the retry table cannot mend, with provider, model and job on it.
     """
-    talk = Talk(ask.adapter, ask.card, ask.pace, ask.chance)
+    talk = Talk(ask.adapter, ask.card, ask.pace, ask.rng)
     try:
         translation = _translate(ask)
         yield from talk.begin()
-        payload = yield from _upload(talk, translation.payload, ask.uploads)
+        payload = yield from _upload(talk, translation, ask.uploads)
         wire = ask.adapter.submit(payload, ask.card, ask.idempotency_key)
         found = yield from _submit(talk, wire)
         yield from talk.tell(Phase.ACCEPTED, _job(found), "; ".join(_job(found).notes) or None)
         return (yield from _finish(talk, found, translation))
-    except UnifiedFluxError as error:
+    # Not ours alone: no slip of a plugin or of this library may hide a job that is paid.
+    except Exception as error:
         talk.blame(error)
 
 
-def follow(adapter: Adapter, card: Card, job: Job, pace: Pace, chance: random.Random) -> Flow:
+def follow(adapter: Adapter, card: Card, job: Job, pace: Pace, rng: random.Random) -> Flow:
     """The flow of a job that is already accepted: poll and fetch, never submit."""
-    talk = Talk(adapter, card, pace, chance)
+    talk = Talk(adapter, card, pace, rng)
     try:
         yield from talk.begin()
-        talk.asked = 0.0
-        return (yield from _finish(talk, job, None))
-    except UnifiedFluxError as error:
+        talk.job, talk.sending = job, True
+        return (yield from _finish(talk, job, None, first=AT_ONCE))
+    except Exception as error:
         talk.blame(error)
 
 
 def bring_references(ask: Ask) -> Generator[Effect, Answer, None]:
     """Upload what several sibling flows will share, once, into `ask.uploads`."""
-    talk = Talk(ask.adapter, ask.card, ask.pace, ask.chance)
+    talk = Talk(ask.adapter, ask.card, ask.pace, ask.rng)
     try:
         translation = _translate(ask)
         yield from talk.begin()
-        yield from _upload(talk, translation.payload, ask.uploads)
-    except UnifiedFluxError as error:
+        yield from _upload(talk, translation, ask.uploads)
+    except Exception as error:
         talk.blame(error)
 
 
 def inquire(
-    adapter: Adapter, request: WireRequest, pace: Pace, chance: random.Random
+    adapter: Adapter, request: WireRequest, pace: Pace, rng: random.Random
 ) -> Generator[Effect, Answer, WireResponse]:
     """The flow of one question that costs nothing, such as the balance."""
-    talk = Talk(adapter, None, pace, chance)
+    talk = Talk(adapter, None, pace, rng)
     try:
         yield from talk.begin()
-        verdict = yield from insist(talk, request, pace.retry_within)
-        if verdict.fate is not Fate.ANSWERED or verdict.response is None:
-            raise _harmless(verdict.error)
-    except UnifiedFluxError as error:
+        return (yield from answered(talk, request))
+    except Exception as error:
         talk.blame(error)
-    return verdict.response
 
 
 def _translate(ask: Ask) -> Translation:
     return require(ask.adapter.translate(ask.request, ask.card, ask.references), ask.policy)
 
 
-def _finish(talk: Talk, found: Job | Output, translation: Translation | None) -> Flow:
-    output = yield from _wait(talk, found)
+def _finish(
+    talk: Talk,
+    found: Job | Output,
+    translation: Translation | None,
+    first: Sequence[float] | None = None,
+) -> Flow:
+    output = yield from _wait(talk, found, first or talk.card.facts["polling"]["first"])
     yield from talk.tell(Phase.FETCHING, output.job)
     blobs: tuple[Blob, ...] = ()
+    missing: tuple[DownloadFailed, ...] = ()
     for url in output.urls:
-        blobs += ((yield from _fetch(talk, output.job, url)),)
+        try:
+            blobs += ((yield from _fetch(talk, output.job, url)),)
+        except DownloadFailed as error:
+            missing += (error,)
+    if missing and not blobs:
+        raise missing[0]
     yield from talk.tell(Phase.DONE, output.job)
     return Finished(
         job=output.job,
         blobs=blobs,
+        missing=missing,
         seconds=talk.now - talk.started,
         translation=translation,
     )
@@ -165,22 +179,21 @@ def _job(found: Job | Output) -> Job:
 
 
 def _upload(
-    talk: Talk, payload: Any, uploads: MutableMapping[str, str]
+    talk: Talk, translation: Translation, uploads: MutableMapping[str, str]
 ) -> Generator[Effect, Answer, Any]:
     """Bring local references to a provider that wants them by URL; the filled payload."""
+    payload, references = translation.payload, translation.references
     if talk.card.references.get("local") != "upload":
         return payload
-    references = {p.reference.sha256: p.reference for p in _placeholders(payload)}
-    if not references:
+    local = {one.sha256: one for one in references if one.source is not None}
+    if not local:
         return payload
-    for sha256, reference in references.items():
+    for sha256, reference in local.items():
         if sha256 not in uploads:
             yield from talk.tell(Phase.UPLOADING)
             wire = talk.adapter.upload(reference, talk.card)
-            verdict = yield from insist(talk, wire, talk.pace.retry_within)
-            if verdict.fate is not Fate.ANSWERED or verdict.response is None:
-                raise _harmless(verdict.error)
-            uploads[sha256] = talk.adapter.read_upload(verdict.response).url
+            response = yield from answered(talk, wire)
+            uploads[sha256] = talk.adapter.read_upload(response).url
     filled = fill(payload, dict(uploads))
     broken = talk.card.checker.violations(filled)
     if broken:
@@ -189,25 +202,13 @@ def _upload(
     return filled
 
 
-def _harmless(error: UnifiedFluxError) -> UnifiedFluxError:
-    """Uploads and questions cost nothing: where their outcome is unknown, no money is."""
-    return NotDelivered(error.message) if isinstance(error, OutcomeUnknown) else error
-
-
-def _placeholders(payload: Any) -> list[Placeholder]:
-    if isinstance(payload, Placeholder):
-        return [payload]
-    inner = payload.values() if isinstance(payload, dict) else payload
-    if not isinstance(payload, (dict, list)):
-        return []
-    return [placeholder for value in inner for placeholder in _placeholders(value)]
-
-
 def _submit(talk: Talk, wire: WireRequest) -> Generator[Effect, Answer, Job | Output]:
     """The one paid exchange, through the retry table, until it is accepted or given up."""
     unknown: UnifiedFluxError | None = None
     give_up = min(talk.now + talk.pace.retry_within, talk.deadline)
     attempt = 0
+    if talk.now >= talk.deadline:
+        raise JobTimeout("the time was up before the paid submit; nothing was sent")
     while True:
         yield from talk.tell(Phase.SENDING)
         verdict = yield from talk.exchange(wire)
@@ -237,11 +238,9 @@ def _understood(talk: Talk, verdict: Verdict, asked: Job | None = None) -> Job |
             raise ProtocolError(f"the answer is about another job, {safe(_job(found).id, 60)}")
     except ProtocolError as error:
         return Verdict(Fate.UNKNOWN, verdict.response, error)
+    # A plugin's slip must not hide that money may be gone.
     except Exception as error:
-        slip = ProtocolError(
-            f"the plugin {talk.adapter.name} cannot read the answer: {error!r:.200}"
-        )
-        return Verdict(Fate.UNKNOWN, verdict.response, slip)
+        return Verdict(Fate.UNKNOWN, verdict.response, slip(talk.adapter, error))
     return found
 
 
@@ -265,8 +264,8 @@ def _unknown(
 
 def _read(talk: Talk, response: WireResponse) -> Job | Output:
     """The answer of a submit or poll, with what is odd about it as notes."""
-    found = talk.adapter.read(response, talk.card.model)
-    job = _job(found)
+    found = talk.adapter.read(response)
+    job = replace(_job(found), model=talk.card.model)
     odd = []
     # Only what ends a job is worth the check: of a running one nothing is read but id and word.
     if job.phase is not Phase.RUNNING:
@@ -279,18 +278,21 @@ def _read(talk: Talk, response: WireResponse) -> Job | Output:
     return replace(found, job=job) if isinstance(found, Output) else job
 
 
-def _wait(talk: Talk, found: Job | Output) -> Generator[Effect, Answer, Output]:
+def _wait(
+    talk: Talk, found: Job | Output, spacing: Sequence[float]
+) -> Generator[Effect, Answer, Output]:
     """Poll until the job has ended; whatever a poll meets, the job is never submitted again."""
     talk.job = _job(found)
     trouble: UnifiedFluxError | None = None
-    spacing, least = talk.card.facts["polling"]["first"], 0.0
+    least = 0.0
     attempt = 0
     while True:
         if isinstance(found, Output):
             return _complete(found)
         if found.failure is not None:
+            yield from talk.tell(Phase.FAILED, found)
             raise found.failure
-        wait = max(talk.at_pace(talk.chance.uniform(*spacing)), least)
+        wait = max(talk.at_pace(talk.rng.uniform(*spacing)), least)
         if trouble is not None:
             wait = max(wait, talk.before_again(attempt))
         if talk.now >= talk.deadline:
@@ -306,7 +308,8 @@ def _wait(talk: Talk, found: Job | Output) -> Generator[Effect, Answer, Output]:
         trouble, attempt = None, 0
         new = _job(answer).notes[len(found.notes) :]
         found = answer
-        yield from talk.tell(Phase.RUNNING, _job(found), "; ".join(new) or None)
+        if new or _job(found).phase is Phase.RUNNING:
+            yield from talk.tell(Phase.RUNNING, _job(found), "; ".join(new) or None)
 
 
 def _give_up_polling(verdict: Verdict) -> None:
@@ -341,13 +344,13 @@ def _fetch(talk: Talk, job: Job, url: str) -> Generator[Effect, Answer, Blob]:
     give_up = min(talk.now + talk.pace.retry_within, talk.deadline)
     for _ in range(MAX_REDIRECTS):
         wire = WireRequest(purpose=Purpose.FETCH, url=url, signed=False)
-        verdict = yield from _insist_fetch(talk, wire, give_up)
+        verdict = yield from insist(talk, wire, give_up, _may_come)
         response = verdict.response
         if verdict.fate is Fate.ANSWERED and response is not None and response.blob is not None:
-            return response.blob
+            return _picture(response.blob, job)
         if response is None or not 300 <= response.status < 400:
             break
-        url = urljoin(url, response.headers.get("location", ""))
+        url = _joined(url, response.headers.get("location", ""))
     reason = _why(verdict)
     raise DownloadFailed(
         f"the picture was made and could not be fetched: {reason}",
@@ -356,21 +359,27 @@ def _fetch(talk: Talk, job: Job, url: str) -> Generator[Effect, Answer, Blob]:
     )
 
 
-def _insist_fetch(
-    talk: Talk, wire: WireRequest, give_up: float
-) -> Generator[Effect, Answer, Verdict]:
-    """Fetching again is always safe, and a picture that is not there yet may come."""
-    attempt = 0
-    while True:
-        verdict = yield from talk.exchange(wire)
-        status = verdict.response.status if verdict.response else None
-        wait = talk.before_again(attempt)
-        passing = verdict.fate is not Fate.ANSWERED and (status is None or status >= 400)
-        final = isinstance(verdict.trouble, (ProtocolError, DownloadFailed)) or not passing
-        if final or talk.now + wait > give_up:
-            return verdict
-        yield from talk.pause(wait)
-        attempt += 1
+def _picture(blob: Blob, job: Job) -> Blob:
+    if sniff(blob.head) is None:
+        raise DownloadFailed(
+            f"what was fetched is no picture that we know; it is kept at {blob.path}",
+            job=job,
+            charged=charged(job.charge),
+        )
+    return blob
+
+
+def _joined(url: str, location: str) -> str:
+    """Where a redirect leads; what cannot be read is left for the guard to refuse."""
+    try:
+        return urljoin(url, location)
+    except ValueError:
+        return location
+
+
+def _may_come(verdict: Verdict) -> bool:
+    """A picture that is not there yet may come; a redirect or a forbidden address stays one."""
+    return not isinstance(verdict.trouble, (ProtocolError, DownloadFailed))
 
 
 def _why(verdict: Verdict) -> str:

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 HEAD = 64 * 1024
 TAIL = 4096
 MIME = {"png": "image/png", "jpeg": "image/jpeg", "webp": "image/webp", "gif": "image/gif"}
+# What a name claims to be; the standard library's table differs from machine to machine.
+SUFFIXES = {".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg", ".webp": "webp", ".gif": "gif"}
 EXTENSION = {"png": ".png", "jpeg": ".jpg", "webp": ".webp", "gif": ".gif"}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 from enum import StrEnum
@@ -9,15 +10,15 @@ from typing import Any
 
 
 class Basis(StrEnum):
-    """What a figure of money rests on."""
+    """What a figure of money rests on, from the weakest to the strongest."""
 
-    DOCUMENTED = "documented"
+    UNKNOWN = "unknown"
     THIRD_PARTY = "third party"
     CONFIGURED = "configured"
+    DOCUMENTED = "documented"
     OBSERVED = "observed"
     RESERVED = "reserved"
     BILLED = "billed"
-    UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,11 @@ def parse_amount(value: object) -> Decimal | None:
         amount = Decimal(str(value).strip())
     except InvalidOperation:
         return None
-    return amount if amount.is_finite() else None
+    # Beyond this it is no price, and printing it would take the memory that it asks for.
+    sane = (
+        amount.is_finite() and abs(amount.adjusted()) <= 30 and len(amount.as_tuple().digits) <= 40
+    )
+    return amount if sane else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,15 +86,17 @@ class Charge:
         }
 
 
-def total(charges: list[Charge]) -> Charge:
-    """The sum of several charges; unknown as soon as one of them is, or the units differ."""
-    if len(charges) == 1:
-        return charges[0]
+def total(charges: Sequence[Charge]) -> Charge:
+    """The sum of several charges; unknown as soon as one of them is, or the units differ.
+
+    It rests on the weakest basis of its parts, in the order of `Basis`.
+    """
     known = [charge.money for charge in charges if charge.money]
     if not known or len(known) < len(charges) or len({money.unit for money in known}) > 1:
         return Charge()
-    bases = {charge.basis for charge in charges}
+    if len(charges) == 1:
+        return charges[0]
+    strength = list(Basis)
     amount = sum((money.amount for money in known), Decimal(0))
-    return Charge(
-        money=Money(amount, known[0].unit), basis=bases.pop() if len(bases) == 1 else Basis.RESERVED
-    )
+    weakest = min((charge.basis for charge in charges), key=strength.index)
+    return Charge(money=Money(amount, known[0].unit), basis=weakest)

@@ -9,30 +9,30 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
-import json
 import os
 import re
 import secrets
 import tempfile
+import threading
 import time
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from unified_flux import images
 from unified_flux.errors import DownloadFailed, OutcomeUnknown, OutputError, TransportError
 from unified_flux.geometry import TOLERANCE, distance, parse_ratio, say_ratio
-from unified_flux.text import safe
+from unified_flux.images import EXTENSION, SUFFIXES
+from unified_flux.text import json_text, safe
 from unified_flux.translation import Translation
 
 NAME_LENGTH = 80
 PLACEHOLDERS = ("prompt", "provider", "model", "seed", "index", "job")
 DEFAULT_TEMPLATE = "{prompt}-{job}"
-# Suffixes that say which format is wanted.
-SUFFIX_FORMAT = {".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg", ".webp": "webp"}
-EXTENSIONS = (".png", ".jpg", ".webp")
+_SPOOLED = re.compile(r"[0-9]{8}-[0-9a-f]{16}\.(png|jpg|webp|gif|bin|part)")
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
 _RESERVED = {"con", "prn", "aux", "nul", *(f"{d}{i}" for d in ("com", "lpt") for i in range(1, 10))}
 
 
@@ -43,7 +43,7 @@ class SpooledFile:
     path: Path
     size: int
     sha256: str
-    head: bytes
+    head: bytes = field(repr=False)
     whole: bool = True
 
     def read(self) -> bytes:
@@ -72,7 +72,8 @@ class Spool:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._spare = False
+        self._home = folder
+        self._lock = threading.Lock()
 
     def take(self, blocks: Iterable[bytes]) -> SpooledFile:
         """Write the bytes of a download to disk.
@@ -81,12 +82,12 @@ class Spool:
             OutcomeUnknown: When the disk does not take them; fetching again tries the spare folder.
             DownloadFailed: When that one does not take them either.
         """
-        path = self.folder / f"{time.strftime('%Y%m%d')}-{secrets.token_hex(8)}.part"
+        folder = self.folder
+        path = folder / f"{time.strftime('%Y%m%d')}-{secrets.token_hex(8)}.part"
         digest, size, head, tail = hashlib.sha256(), 0, b"", b""
         try:
-            self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            with path.open("xb") as file:
-                os.fchmod(file.fileno(), 0o600)
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            with os.fdopen(os.open(path, _NEW, 0o600), "wb") as file:
                 for block in blocks:
                     file.write(block)
                     digest.update(block)
@@ -94,35 +95,38 @@ class Spool:
                     head = head if len(head) >= images.HEAD else head + block[: images.HEAD]
                     tail = (tail + block[-images.TAIL :])[-images.TAIL :]
             header = images.sniff(head)
-            kept = path.with_suffix(images.EXTENSION[header.format] if header else ".bin")
+            kept = path.with_suffix(EXTENSION[header.format] if header else ".bin")
             path.rename(kept)
         except OSError as error:
             with contextlib.suppress(OSError):
                 path.unlink(missing_ok=True)
-            raise self._full(error) from None
+            raise self._full(folder, error) from None
         except BaseException:
             path.unlink(missing_ok=True)
             raise
         whole = header is None or images.is_whole(header, head, tail, size)
         return SpooledFile(path=kept, size=size, sha256=digest.hexdigest(), head=head, whole=whole)
 
-    def _full(self, error: OSError) -> TransportError:
-        message = f"{self.folder} does not take the picture: {_reason(error)}"
-        if self._spare:
+    def _full(self, folder: Path, error: OSError) -> TransportError:
+        """The fault of one picture: worth another fetch where it was the home that was full."""
+        message = f"{folder} does not take the picture: {_reason(error)}"
+        if folder != self._home:
             next_step = "Free space there or set UNIFIED_FLUX_HOME, then resume the job."
             return DownloadFailed(message, next_step=next_step)
-        self._spare = True
-        self.folder = Path(tempfile.mkdtemp(prefix="unified-flux-"))
+        with self._lock:
+            if self.folder == self._home:
+                self.folder = Path(tempfile.mkdtemp(prefix="unified-flux-"))
         return OutcomeUnknown(message)
 
     def purge(self, older_than: float) -> None:
         """Remove what was fetched more than `older_than` seconds ago."""
-        if not self.folder.is_dir():
+        if self.folder.is_symlink() or not self.folder.is_dir():
             return
         limit = time.time() - older_than
         for entry in os.scandir(self.folder):
             with contextlib.suppress(OSError):
-                if entry.is_file(follow_symlinks=False) and entry.stat().st_mtime < limit:
+                ours = _SPOOLED.fullmatch(entry.name) and entry.is_file(follow_symlinks=False)
+                if ours and entry.stat().st_mtime < limit:
                     Path(entry.path).unlink()
 
 
@@ -180,14 +184,21 @@ class Target:
     @property
     def wanted_format(self) -> str | None:
         """The format that the suffix asks for."""
-        return SUFFIX_FORMAT.get(Path(self.asked or "").suffix.lower())
+        return SUFFIXES.get(Path(self.asked or "").suffix.lower())
 
-    def check(self, names: Sequence[Mapping[str, Any]]) -> None:
+    def check(
+        self, names: Sequence[Mapping[str, Any]], formats: Sequence[str] = tuple(EXTENSION)
+    ) -> None:
         """Refuse, before paying, a place that pictures cannot go to.
 
         Args:
             names: What the placeholders stand for, picture by picture, as far as it is known.
+            formats: What the model may send.
         """
+        if self.asked in {"", "-"}:
+            raise OutputError("-o names a file, a folder/ or a template, not standard output")
+        if len(self._pattern.encode()) > NAME_LENGTH * 2:
+            raise OutputError(f"the name of -o is longer than {NAME_LENGTH * 2} bytes")
         folder = self._folder
         if not folder.exists():
             raise OutputError(
@@ -195,17 +206,17 @@ class Target:
             )
         if not folder.is_dir():
             raise OutputError(f"{safe(folder)} is not a folder")
-        for field in self._fields:
-            if field not in PLACEHOLDERS:
-                known = ", ".join(PLACEHOLDERS)
-                raise OutputError(f"-o knows no {{{safe(field)}}}; it knows {known}")
+        for name in self._fields - set(PLACEHOLDERS):
+            known = ", ".join(PLACEHOLDERS)
+            raise OutputError(f"-o knows no {{{safe(name)}}}; it knows {known}")
         _probe(folder)
         if "job" not in self._fields and not self.force:
-            suffix = Path(self._pattern).suffix.lower()
-            likely = [suffix] if suffix in SUFFIX_FORMAT else EXTENSIONS
+            likely = [self.wanted_format] if self.wanted_format in formats else formats
             for index, values in enumerate(names, 1):
-                for extension in likely:
-                    _free(self.path(values, extension, index, len(names)))
+                for kind in likely:
+                    path = self.path(values, EXTENSION[str(kind)], index, len(names))
+                    _free(path)
+                    _free(sidecar(path))
 
     @property
     def _fields(self) -> set[str]:
@@ -222,7 +233,8 @@ class Target:
     def _is_folder(self) -> bool:
         if not self.asked:
             return False
-        return self.asked.endswith(("/", os.sep)) or Path(self.asked).is_dir()
+        # os.path answers no for names that no disk takes, where pathlib raises.
+        return self.asked.endswith(("/", os.sep)) or os.path.isdir(self.asked)  # noqa: PTH112
 
     @property
     def _pattern(self) -> str:
@@ -237,11 +249,11 @@ class Target:
         pattern = self._pattern
         named = re.sub(r"{(.*?)}", lambda m: slug(str(values.get(m[1]) or "")), pattern)
         name = Path(named if "{" in pattern else pattern)
-        if SUFFIX_FORMAT.get(name.suffix.lower()) != SUFFIX_FORMAT.get(extension):
-            kept = name.stem if name.suffix.lower() in SUFFIX_FORMAT else name.name
+        if SUFFIXES.get(name.suffix.lower()) != SUFFIXES.get(extension):
+            kept = name.stem if name.suffix.lower() in SUFFIXES else name.name
             name = Path(f"{kept}{extension}")
         stem = name.stem.lstrip("-._") if "{" in pattern else name.stem
-        name = Path(f"{stem or 'picture'}{name.suffix}")
+        name = Path(f"{stem[: NAME_LENGTH * 2] or 'picture'}{name.suffix}")
         told_apart = {"index", "job"} if values.get("seed") is None else {"index", "job", "seed"}
         several = count > 1 and not told_apart & self._fields
         return self._folder / (self._numbered(name, index, count) if several else name)
@@ -289,10 +301,14 @@ def differences(
 
 def write_sidecar(picture: Path, facts: Mapping[str, Any], *, force: bool = False) -> Path:
     """Write `<picture>.json` beside a picture."""
-    target = picture.with_name(f"{picture.name}.json")
-    text = json.dumps(facts, indent=2, ensure_ascii=False, default=str)
-    write_whole(target, [text.encode(), b"\n"], force=force)
+    target = sidecar(picture)
+    write_whole(target, [json_text(facts).encode(), b"\n"], force=force)
     return target
+
+
+def sidecar(picture: Path) -> Path:
+    """The file beside a picture that tells about it."""
+    return picture.with_name(f"{picture.name}.json")
 
 
 def _reason(error: OSError) -> str:

@@ -15,25 +15,19 @@ import tempfile
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import IO, Protocol
+from typing import IO
 
 from unified_flux import images
 from unified_flux.addresses import objection
 from unified_flux.errors import InvalidRequest, Problem
 from unified_flux.request import Reference
 from unified_flux.text import safe
-from unified_flux.wire import BLOCK, OpenedReference
+from unified_flux.wire import BLOCK, OpenedReference, Source
 
 # Above what any FLUX model takes; a header that claims more is a decompression bomb.
 MAX_PIXELS = 100_000_000
 # Above every provider's own limit, which its card tells in better words.
 MAX_BYTES = 256 * 1024 * 1024
-
-
-class _Source(Protocol):
-    size: int
-
-    def blocks(self) -> Iterator[bytes | memoryview]: ...
 
 
 def open_references(references: Sequence[Reference]) -> tuple[OpenedReference, ...]:
@@ -48,7 +42,8 @@ def open_references(references: Sequence[Reference]) -> tuple[OpenedReference, .
         try:
             opened.append(open_reference(reference))
         except _Unusable as error:
-            shown = reference.origin if isinstance(reference.origin, (str, Path)) else number
+            named = isinstance(reference.origin, (str, Path))
+            shown = reference.origin if named else f"reference {number}"
             problems.append(Problem(field="references", message=f"{safe(shown, 80)} {error}"))
     if problems:
         raise InvalidRequest(
@@ -84,7 +79,7 @@ def open_reference(reference: Reference) -> OpenedReference:
     )
 
 
-def _examine(source: _Source, name: str | None) -> OpenedReference:
+def _examine(source: Source, name: str | None) -> OpenedReference:
     """Sniff, size and hash in one pass over the blocks."""
     if source.size > MAX_BYTES:
         raise _Unusable(f"has {source.size / 1e6:.0f} MB, more than any provider takes")
@@ -169,7 +164,7 @@ class _File:
                     raise InvalidRequest(f"{self._path} has changed since it was checked")
                 yield from iter(lambda: file.read(BLOCK), b"")
         except OSError as error:
-            raise _Unusable(_reason(error)) from None
+            raise InvalidRequest(f"{safe(self._path, 80)} {_reason(error)}") from None
 
 
 class _FileObject:

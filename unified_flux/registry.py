@@ -6,6 +6,7 @@ imports none and tells the distribution.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -13,7 +14,8 @@ from importlib import metadata
 from typing import Any
 
 from unified_flux.adapter import API_VERSION, Adapter
-from unified_flux.errors import ConfigurationError
+from unified_flux.config import Config, key_name
+from unified_flux.errors import ConfigurationError, MissingKey
 from unified_flux.text import did_you_mean, safe
 
 ADAPTERS = "unified_flux.adapters"
@@ -118,9 +120,49 @@ def _raise(_: Any, __: Any, error: BaseException) -> None:
 
 def _missing(group: str, name: str) -> ConfigurationError:
     known = [one.name for one in installed(group)]
-    kind = "provider" if group == ADAPTERS else "emulator of a provider"
+    if group == EMULATORS and name in names():
+        return ConfigurationError(
+            f"{name} has no emulator; there is one for {', '.join(known) or 'no provider'}",
+            next_step="Its plugin would have to bring one.",
+        )
     return ConfigurationError(
-        f'there is no {kind} "{safe(name, 60)}"{did_you_mean(name, known)}; '
+        f'there is no provider "{safe(name, 60)}"{did_you_mean(name, known)}; '
         f"installed: {', '.join(known) or 'none'}",
         next_step=f"If it has a plugin: pip install unified-flux-{safe(name, 60)}",
     )
+
+
+def choose_provider(config: Config, *, sandbox: bool = False) -> str:
+    """The provider that the configuration means: the chosen one, or the only one with a key.
+
+    In the sandbox no key is needed, so there the first emulated one that has the model will do.
+
+    Raises:
+        MissingKey: When nothing is configured.
+        ConfigurationError: When several have keys and none is chosen.
+    """
+    chosen, keys = config.get("provider"), config.keys()
+    if chosen or len(keys) == 1:
+        return str(chosen or keys[0])
+    if sandbox:
+        return _first_emulated(config.get("model"))
+    if keys:
+        raise ConfigurationError(
+            f"there are keys for {' and '.join(keys)}",
+            next_step="Choose with -p, or with UNIFIED_FLUX_PROVIDER.",
+        )
+    raise MissingKey(
+        "no provider is configured",
+        next_step=f"Set {' or '.join(map(key_name, config.providers))}, "
+        "or use the sandbox: --sandbox, Client.from_config(sandbox=True).",
+    )
+
+
+def _first_emulated(model: str) -> str:
+    """A provider with an emulator that has the model; a plugin that is broken stands in no one's way."""
+    emulated = [one.name for one in installed(EMULATORS)]
+    for name in emulated:
+        with contextlib.suppress(ConfigurationError):
+            if any(model in {card.model, card.family} for card in make_adapter(name).cards):
+                return name
+    return emulated[0]

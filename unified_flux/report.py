@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -47,7 +47,7 @@ class Entry:
         field: The name in `ImageRequest`; `extra.<provider>.<key>` for an entry of `extra`.
         said: What the caller asked.
         became: What the payload says instead, None where it says nothing.
-        key: Where in the payload, as a dotted path.
+        keys: Where in the payload, as dotted paths.
         nearest: For a rejected field, the value that would do.
         refuses: False where the loss concerns another provider and so refuses nothing.
     """
@@ -56,7 +56,7 @@ class Entry:
     outcome: Outcome
     said: Any
     became: Any = None
-    key: str | None = None
+    keys: tuple[str, ...] = ()
     reason: str | None = None
     nearest: Any = None
     refuses: bool = True
@@ -76,7 +76,7 @@ class Entry:
             "outcome": str(self.outcome),
             "from": self.said,
             "to": self.became,
-            "key": self.key,
+            "key": ", ".join(self.keys) or None,
             "reason": self.reason,
         }
 
@@ -100,7 +100,7 @@ class Report:
     entries: tuple[Entry, ...]
     defaults: dict[str, Any] = field(default_factory=dict)
 
-    def __iter__(self) -> Any:
+    def __iter__(self) -> Iterator[Entry]:
         return iter(self.entries)
 
     def __getitem__(self, name: str) -> Entry:

@@ -9,7 +9,8 @@ from typing import Any
 from unified_flux.errors import Charged, OutputError, UnifiedFluxError
 from unified_flux.money import Charge, total
 from unified_flux.report import Report
-from unified_flux.wire import Blob, Job
+from unified_flux.request import ImageRequest
+from unified_flux.wire import Blob, Job, OpenedReference
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,7 +21,10 @@ class Image:
         blob: The bytes on disk.
         format: `png`, `jpeg`, `webp` or `gif`, sniffed from the bytes; None where they are none.
         width, height: Pixels, read from the header; 0 where it does not say.
+        index: 1, 2, ... among the pictures that came.
+        asked: Which of the `n` asked pictures it belongs to; a job may bring several.
         seed: The seed that was sent for this picture, None where none was.
+        seconds: From request to bytes.
         notes: What differs from the ask.
     """
 
@@ -31,6 +35,7 @@ class Image:
     job: Job
     charge: Charge
     index: int = 1
+    asked: int = 1
     seed: int | None = None
     payload: dict[str, Any] | None = None
     seconds: float = 0.0
@@ -62,7 +67,7 @@ class Image:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failed:
-    """One picture of several that did not come."""
+    """One picture of several that did not come; `index` is its place among those asked."""
 
     index: int
     error: UnifiedFluxError
@@ -74,23 +79,32 @@ class ImageResult:
 
     Attributes:
         report: Each set field once.
+        request, references: What was asked; None and empty for a job that was only resumed.
         failed: The pictures that did not come; their paid siblings are in `images`.
         sandbox: True where an emulator answered and nothing was charged.
+        seconds: Of the slowest picture.
     """
 
     provider: str
     model: str
     images: tuple[Image, ...]
     report: Report
+    request: ImageRequest | None = None
+    references: tuple[OpenedReference, ...] = ()
     failed: tuple[Failed, ...] = ()
     sandbox: bool = False
     seconds: float = 0.0
-    notes: tuple[str, ...] = ()
 
     @property
     def charge(self) -> Charge:
-        """The sum over all pictures, unknown where one of them is."""
+        """The sum over all jobs that may have cost; unknown where one of them is."""
         by_job = {str(image.job): image.charge for image in self.images}
+        for error in (one.error for one in self.failed):
+            if error.charged is not Charged.NO:
+                billed = error.charged is Charged.YES and error.job
+                by_job[str(error.job or error)] = (
+                    error.job.charge if billed and error.job else Charge()
+                )
         return total(list(by_job.values()))
 
     @property

@@ -7,7 +7,7 @@ and `Talk` knows the time, the pace that the provider asks for and how long to b
 from __future__ import annotations
 
 import random
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import NoReturn
@@ -16,13 +16,16 @@ from unified_flux.adapter import Adapter
 from unified_flux.contract import Card
 from unified_flux.effects import Answer, Effect, Event, Exchange, Pause
 from unified_flux.errors import (
+    Charged,
     NotDelivered,
+    OutcomeUnknown,
     ProtocolError,
+    ProviderError,
     TransportError,
     UnifiedFluxError,
 )
 from unified_flux.text import safe
-from unified_flux.wire import Job, Phase, WireRequest, WireResponse
+from unified_flux.wire import Job, Phase, Purpose, WireRequest, WireResponse
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +46,10 @@ class Pace:
     resend_within: float = 600.0
     backoff: float = 0.5
     backoff_cap: float = 20.0
+
+
+# However late it is, an answer is given this long, in seconds.
+LEAST_WAIT = 1.0
 
 
 class Fate(Enum):
@@ -88,25 +95,32 @@ def judge(adapter: Adapter, answer: Answer) -> Verdict:
             f"{adapter.name} answered with a redirect to {where}; a key never follows one"
         )
         return Verdict(_FATES.get(status, Fate.UNKNOWN), answer.response, trouble)
-    refusal = adapter.refusal(answer.response)
+    refusal = _refusal(adapter, answer.response)
     usual = Fate.DECIDED if status < 500 else Fate.UNKNOWN
-    fate = Fate.NOT_TAKEN if refusal.reason in adapter.not_taken else _FATES.get(status, usual)
+    fate = Fate.NOT_TAKEN if refusal.code in adapter.not_taken else _FATES.get(status, usual)
     return Verdict(fate, answer.response, refusal)
+
+
+def _refusal(adapter: Adapter, response: WireResponse) -> ProviderError:
+    """The plugin's reading of a refusal, or the base's where the plugin slips."""
+    try:
+        return adapter.refusal(response)
+    except Exception:
+        return Adapter.refusal(adapter, response)
 
 
 class Talk:
     """The state of one conversation: when it is, when it must end, which job it is about."""
 
-    def __init__(
-        self, adapter: Adapter, card: Card | None, pace: Pace, chance: random.Random
-    ) -> None:
+    def __init__(self, adapter: Adapter, card: Card | None, pace: Pace, rng: random.Random) -> None:
         self.adapter = adapter
         self._card = card
         self.pace = pace
-        self.chance = chance
+        self.rng = rng
         self.started = self.now = 0.0
-        self.asked: float | None = None
+        self.retry_after: float | None = None
         self.job: Job | None = None
+        self.sending = False
 
     @property
     def card(self) -> Card:
@@ -130,13 +144,19 @@ class Talk:
     ) -> Generator[Effect, Answer, None]:
         """Tell the caller where the job stands."""
         self.job = job or self.job
+        self.sending = self.sending or phase in {Phase.SENDING, Phase.ACCEPTED}
         self.now = (yield Event(phase, self.job, note)).now
 
     def exchange(self, request: WireRequest) -> Generator[Effect, Answer, Verdict]:
-        """Make an exchange and judge it."""
-        answer = yield Exchange(request)
+        """Make an exchange and judge it.
+
+        The answer to a paid submit is waited for, whatever the deadline: it is worth more than time.
+        """
+        paid = request.purpose is Purpose.SUBMIT
+        left = None if paid else max(self.deadline - self.now, LEAST_WAIT)
+        answer = yield Exchange(request, left)
         self.now = answer.now
-        self.asked = answer.response.retry_after if answer.response else None
+        self.retry_after = answer.response.retry_after if answer.response else None
         return judge(self.adapter, answer)
 
     def pause(self, seconds: float) -> Generator[Effect, Answer, None]:
@@ -146,33 +166,64 @@ class Talk:
     def backoff(self, attempt: int) -> float:
         """Full jitter: anything up to a ceiling that doubles."""
         ceiling = min(self.pace.backoff_cap, self.pace.backoff * 2.0 ** min(attempt, 16))
-        return self.chance.uniform(0.1, 1.0) * ceiling
+        return self.rng.uniform(0.1, 1.0) * ceiling
 
     def at_pace(self, wait: float) -> float:
         """The provider's own pace where its last answer named one, else `wait`."""
-        return wait if self.asked is None else self.asked
+        return wait if self.retry_after is None else self.retry_after
 
     def before_again(self, attempt: int) -> float:
         """Before trying again what failed: backing off, and never sooner than the provider asked."""
-        return max(self.asked or 0.0, self.backoff(attempt))
+        return max(self.retry_after or 0.0, self.backoff(attempt))
 
-    def blame(self, error: UnifiedFluxError) -> NoReturn:
-        """Raise an error that knows where it happened."""
+    def blame(self, cause: Exception) -> NoReturn:
+        """Raise an error of ours that knows where it happened, whatever went wrong.
+
+        A slip in a plugin or here says that money may be gone as soon as a paid submit was begun.
+        """
+        if isinstance(cause, UnifiedFluxError):
+            error = cause
+        else:
+            error = slip(self.adapter, cause)
+            error.charged = Charged.MAYBE if self.sending else Charged.NO
         error.provider = error.provider or self.adapter.name
         error.model = error.model or (self._card.model if self._card else None)
         error.job = error.job or self.job
-        raise error
+        raise error from (None if error is cause else cause)
 
 
-def insist(talk: Talk, request: WireRequest, budget: float) -> Generator[Effect, Answer, Verdict]:
-    """Repeat an exchange that costs nothing until it is answered, decided or out of time."""
-    give_up = talk.now + budget
+def slip(adapter: Adapter, error: Exception) -> UnifiedFluxError:
+    """Something that is no error of ours, as one: a fault in the plugin or in unified-flux."""
+    said = safe(repr(error), 200)
+    return ProtocolError(f"a fault in the plugin {adapter.name} or in unified-flux: {said}")
+
+
+def insist(
+    talk: Talk,
+    request: WireRequest,
+    give_up: float,
+    passing: Callable[[Verdict], bool] = lambda verdict: verdict.fate is not Fate.DECIDED,
+) -> Generator[Effect, Answer, Verdict]:
+    """Repeat an exchange that costs nothing until it is answered, out of time, or not `passing`."""
     attempt = 0
     while True:
         verdict = yield from talk.exchange(request)
         wait = talk.before_again(attempt)
-        final = verdict.fate in {Fate.ANSWERED, Fate.DECIDED}
+        final = verdict.fate is Fate.ANSWERED or not passing(verdict)
         if final or talk.now + wait > give_up:
             return verdict
         yield from talk.pause(wait)
         attempt += 1
+
+
+def answered(talk: Talk, request: WireRequest) -> Generator[Effect, Answer, WireResponse]:
+    """The good answer of an exchange that costs nothing, or its last trouble raised.
+
+    Where its outcome is unknown no money is, so that trouble is told as not delivered.
+    """
+    give_up = min(talk.now + talk.pace.retry_within, talk.deadline)
+    verdict = yield from insist(talk, request, give_up)
+    if verdict.fate is Fate.ANSWERED and verdict.response is not None:
+        return verdict.response
+    error = verdict.error
+    raise NotDelivered(error.message) if isinstance(error, OutcomeUnknown) else error

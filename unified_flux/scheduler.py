@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
 from unified_flux.effects import Answer, Effect, Event, Exchange, Pause
-from unified_flux.errors import UnifiedFluxError
-from unified_flux.wire import WireRequest, WireResponse
+from unified_flux.errors import Charged, UnifiedFluxError
+from unified_flux.wire import Job, Phase, WireRequest, WireResponse
 
 MAX_WORKERS = 8
 
@@ -23,7 +23,7 @@ _log = logging.getLogger("unified_flux")
 class Transport(Protocol):
     """Makes one exchange."""
 
-    def send(self, request: WireRequest) -> WireResponse:
+    def send(self, request: WireRequest, within: float | None = None) -> WireResponse:
         """The answer, whatever its status. Raises UnifiedFluxError where no whole answer came."""
 
     def close(self) -> None:
@@ -48,18 +48,27 @@ class World:
     def perform(self, effect: Effect) -> Answer:
         """Do what a flow asks."""
         if isinstance(effect, Exchange):
-            return self._exchange(effect.request)
+            return self._exchange(effect.request, effect.within)
         if isinstance(effect, Pause):
-            (self.pause or self.stopped.wait)(effect.seconds)
-        elif self.on_event is not None:
-            self.on_event(effect)
+            (self.pause or self.stopped.wait)(min(effect.seconds, threading.TIMEOUT_MAX))
+        else:
+            self._tell(effect)
         return Answer(now=self.clock())
 
-    def _exchange(self, request: WireRequest) -> Answer:
+    def _tell(self, event: Event) -> None:
+        """A listener's own fault is logged: it must not cost a picture that is paid."""
+        if self.on_event is None:
+            return
+        try:
+            self.on_event(event)
+        except Exception:
+            _log.exception("on_event failed at %s", event.phase)
+
+    def _exchange(self, request: WireRequest, within: float | None) -> Answer:
         # A query may be a signature that opens the picture to anyone: it stays out of logs.
         place = request.url.partition("?")[0]
         try:
-            response = self.transport.send(request)
+            response = self.transport.send(request, within)
         except UnifiedFluxError as fault:
             _log.info("%s %s: %s", request.method, place, fault.message)
             return Answer(now=self.clock(), fault=fault)
@@ -67,22 +76,38 @@ class World:
         return Answer(now=self.clock(), response=response)
 
 
-class Stopped(Exception):
-    """The run was stopped from outside before this flow's end."""
+class Stopped(UnifiedFluxError):
+    """The run was stopped from outside before this flow's end; carries the job, where there is one."""
 
 
 def run(flow: Generator[Effect, Answer, T], world: World) -> T:
-    """Run one flow to its end."""
+    """Run one flow to its end.
+
+    Raises:
+        Stopped: When the world was stopped; what was begun by then may have been charged.
+    """
+    job: Job | None = None
+    charged = Charged.NO
     try:
         effect = next(flow)
-        # What has happened is told even to one who stops: an accepted job is worth knowing.
-        while isinstance(effect, Event) or not world.stopped.is_set():
+        while not world.stopped.is_set() or _has_happened(effect):
+            if isinstance(effect, Event):
+                job = effect.job or job
+                charged = _AFTER.get(effect.phase, charged)
             effect = flow.send(world.perform(effect))
     except StopIteration as done:
         result: T = done.value
         return result
     flow.close()
-    raise Stopped
+    raise Stopped("stopped before the picture came", job=job, charged=charged)
+
+
+_AFTER = {Phase.SENDING: Charged.MAYBE, Phase.ACCEPTED: Charged.MAYBE, Phase.FAILED: Charged.NO}
+
+
+def _has_happened(effect: Effect) -> bool:
+    """What has happened is told even to one who stops; what would come next is not begun."""
+    return isinstance(effect, Event) and effect.phase not in {Phase.PREPARED, Phase.SENDING}
 
 
 def run_all(

@@ -6,6 +6,9 @@ from typing import NoReturn
 
 from unified_flux.errors import ConfigurationError
 
+# The sandbox's own keys begin so; no provider's does.
+SANDBOX_PREFIX = "sandbox_"
+
 
 class Secret:
     """A provider's key.
@@ -36,6 +39,11 @@ class Secret:
     def reveal(self) -> str:
         """The key itself: for the signer alone."""
         return self._text
+
+    @property
+    def for_sandbox(self) -> bool:
+        """Whether it is a key that a sandbox made."""
+        return self._text.startswith(SANDBOX_PREFIX)
 
     def __repr__(self) -> str:
         return "***"

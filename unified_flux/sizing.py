@@ -59,12 +59,12 @@ def _ratio(draft: Draft) -> None:
     became, exact = fit_ratio(_parsed(asked), asked, leaf)
     draft.values[key] = became
     if became == asked:
-        draft.end("aspect_ratio", Outcome.NATIVE, became, key=key)
+        draft.end("aspect_ratio", Outcome.NATIVE, became, keys=(key,))
     elif exact:
-        draft.end("aspect_ratio", Outcome.CONVERTED, became, key=key, reason="the same ratio")
+        draft.end("aspect_ratio", Outcome.CONVERTED, became, keys=(key,), reason="the same ratio")
     else:
         reason = f"{draft.card.model} takes {_domain(leaf)}"
-        draft.end("aspect_ratio", Outcome.APPROXIMATED, became, key=key, reason=reason)
+        draft.end("aspect_ratio", Outcome.APPROXIMATED, became, keys=(key,), reason=reason)
 
 
 def fit_ratio(ratio: Fraction, said: str, leaf: Mapping[str, Any]) -> tuple[str, bool]:
@@ -80,7 +80,7 @@ def fit_ratio(ratio: Fraction, said: str, leaf: Mapping[str, Any]) -> tuple[str,
         return low, False
     if ratio > _parsed(high):
         return high, False
-    return said, True
+    return ":".join(part.lstrip("0") for part in said.split(":")), True
 
 
 def _domain(leaf: Mapping[str, Any]) -> str:
@@ -106,7 +106,7 @@ def _resolution(draft: Draft) -> None:
         return
     key, _ = _leaf(draft, "resolution")
     draft.values[key] = asked
-    draft.end("resolution", Outcome.NATIVE, asked, key=key)
+    draft.end("resolution", Outcome.NATIVE, asked, keys=(key,))
 
 
 def _ratio_as_pixels(draft: Draft) -> None:
@@ -121,18 +121,18 @@ def _ratio_as_pixels(draft: Draft) -> None:
     if not exact:
         width, height = geometry.near_size(ratio, resolution, step)
     draft.values.update({width_key: width, height_key: height})
-    size, keys = {"width": width, "height": height}, f"{width_key}, {height_key}"
+    size, keys = {"width": width, "height": height}, (width_key, height_key)
     kept = Outcome.CONVERTED if exact else Outcome.APPROXIMATED
     if request.aspect_ratio is not None:
         shape = f"exactly {say_ratio(ratio)}" if exact else f"about {say_ratio(ratio)}"
         assumed = "" if request.resolution else ", which is assumed as the model asks for pixels"
         reason = f"{shape} in steps of {step} at {resolution}{assumed}"
-        draft.end("aspect_ratio", kept, size, key=keys, reason=reason)
+        draft.end("aspect_ratio", kept, size, keys=keys, reason=reason)
     if request.resolution is not None:
         outcome, reason = kept, f"{resolution} is {width} x {height} in our reading"
         if request.aspect_ratio is None:
             outcome, reason = Outcome.APPROXIMATED, "no ratio was asked, 1:1 is taken"
-        draft.end("resolution", outcome, size, key=keys, reason=reason)
+        draft.end("resolution", outcome, size, keys=keys, reason=reason)
 
 
 def _pixels(draft: Draft, width: int, height: int) -> None:
@@ -143,10 +143,10 @@ def _pixels(draft: Draft, width: int, height: int) -> None:
         became = geometry.to_step(asked, step, least)
         draft.values[key] = became
         if became == asked:
-            draft.end(name, Outcome.NATIVE, became, key=key)
+            draft.end(name, Outcome.NATIVE, became, keys=(key,))
         else:
             reason = f"{draft.card.model} takes multiples of {step} from {least}"
-            draft.end(name, Outcome.APPROXIMATED, became, key=key, reason=reason)
+            draft.end(name, Outcome.APPROXIMATED, became, keys=(key,), reason=reason)
 
 
 def _pixels_as_ratio(draft: Draft, width: int, height: int) -> None:
@@ -155,16 +155,16 @@ def _pixels_as_ratio(draft: Draft, width: int, height: int) -> None:
     ratio = Fraction(width, height)
     said, _ = fit_ratio(ratio, say_ratio(ratio), leaf)
     became: Any = {"aspect_ratio": said}
-    keys = key
+    keys: tuple[str, ...] = (key,)
     if "resolution" in draft.card.fields:
         resolution_key, _ = _leaf(draft, "resolution")
         became["resolution"] = nearest_resolution(width, height)
         draft.values[resolution_key] = became["resolution"]
-        keys = f"{key}, {resolution_key}"
+        keys = (key, resolution_key)
     draft.values[key] = said
     stated = draft.card.facts.get("sizes", {}).get(" ".join(became.values()))
     outcome = Outcome.CONVERTED if stated == [width, height] else Outcome.APPROXIMATED
     shape = ", ".join(became.values())
     reason = f"{draft.card.model} takes a ratio, its pixels are not documented"
     for name in ("width", "height"):
-        draft.end(name, outcome, shape, key=keys, reason=reason)
+        draft.end(name, outcome, shape, keys=keys, reason=reason)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 import unicodedata
 from collections.abc import Iterable, Mapping
 
@@ -22,6 +23,16 @@ def safe(text: object, limit: int = 500) -> str:
             shown.append(char)
     cleaned = "".join(shown)
     return cleaned if len(cleaned) <= limit else cleaned[: limit - 1] + "…"
+
+
+def json_text(found: object, *, ascii_only: bool = False) -> str:
+    """JSON for people and scripts, in letters where they can be written and escapes where not."""
+    text = json.dumps(found, indent=2, ensure_ascii=ascii_only, default=str)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return json.dumps(found, indent=2, default=str)
+    return text
 
 
 def plain(value: object) -> str:

@@ -7,7 +7,7 @@ problems of all fields are known together, before anything is sent.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,7 +18,7 @@ from unified_flux.errors import ContractViolation, Problem, TranslationError, Un
 from unified_flux.report import Entry, Outcome, Policy, Report
 from unified_flux.request import ImageRequest
 from unified_flux.text import did_you_mean, safe
-from unified_flux.wire import OpenedReference, Placeholder
+from unified_flux.wire import OpenedReference, replace_placeholders
 
 PlaceReferences = Callable[[Sequence[OpenedReference], Card], dict[str, Any]]
 
@@ -30,12 +30,14 @@ class Translation:
     Attributes:
         payload: The provider's JSON body, flat as documented; placeholders stand for local bytes.
         report: What became of each field.
+        references: The opened references that it speaks of.
         broken: Violations that belong to no field of the request.
     """
 
     card: Card
     payload: dict[str, Any]
     report: Report
+    references: tuple[OpenedReference, ...] = ()
     broken: tuple[Problem, ...] = ()
 
     def expects(self, field: str) -> Any:
@@ -76,6 +78,7 @@ def translate(
         card=card,
         payload=payload,
         report=Report(entries=tuple(entries), defaults=defaults),
+        references=tuple(references),
         broken=tuple(broken),
     )
 
@@ -110,7 +113,7 @@ def _word(draft: Draft, name: str, value: Any) -> None:
         return
     said = spell(value, draft.card.leaves[key])
     draft.values[key] = said
-    draft.end(name, Outcome.NATIVE, said, key=key)
+    draft.end(name, Outcome.NATIVE, said, keys=(key,))
 
 
 def spell(value: Any, schema: Any) -> Any:
@@ -125,7 +128,7 @@ def spell(value: Any, schema: Any) -> Any:
 
 def _model(draft: Draft, name: str, value: str) -> None:
     outcome = Outcome.NATIVE if value == draft.card.model else Outcome.CONVERTED
-    draft.end(name, outcome, draft.card.model, key=draft.card.fields["model"])
+    draft.end(name, outcome, draft.card.model, keys=(draft.card.fields["model"],))
 
 
 def _n(draft: Draft, name: str, value: int) -> None:
@@ -180,13 +183,13 @@ def _references(draft: Draft, opened: Sequence[OpenedReference], place: PlaceRef
     placed = place(opened, draft.card)
     draft.values.update(placed)
     local = any(reference.source for reference in opened)
-    by = {"upload": "sent through the Files API first", "base64": "sent inline as base64"}
+    by = {"upload": "uploaded first", "base64": "sent inline as base64"}
     draft.end(
         "references",
         Outcome.CONVERTED if local else Outcome.NATIVE,
         list(placed),
         said=said,
-        key=", ".join(placed),
+        keys=tuple(placed),
         reason=by[draft.card.references["local"]] if local else None,
     )
 
@@ -228,7 +231,7 @@ def _extra(draft: Draft) -> None:
                 draft.end(name, Outcome.REJECTED, said=value, reason=fault)
             else:
                 draft.values[path] = value
-                draft.end(name, Outcome.NATIVE, value, said=value, key=path)
+                draft.end(name, Outcome.NATIVE, value, said=value, keys=(path,))
 
 
 def _extra_fault(draft: Draft, key: str, path: str) -> str | None:
@@ -253,12 +256,12 @@ def _judge(
     broken = []
     asked = dict(values)
     for violation in found:
-        hit = [i for i, entry in enumerate(entries) if _covers(entry.key, violation.path)]
+        hit = [i for i, entry in enumerate(entries) if _covers(entry.keys, violation.path)]
         if not hit:
             broken.append(Problem(field=violation.path, message=violation.message))
         for i in hit:
             entries[i] = _reject(entries[i], violation, asked, card)
-            for path in _keys(entries[i].key):
+            for path in entries[i].keys:
                 values.pop(path, None)
     return assemble(card, values), entries, broken
 
@@ -271,17 +274,13 @@ def _reject(entry: Entry, violation: Violation, asked: dict[str, Any], card: Car
         entry,
         outcome=Outcome.REJECTED,
         reason=f"{entry.reason}; {violation.message}" if again else violation.message,
-        nearest=near if len(_keys(entry.key)) == 1 else None,
+        nearest=near if len(entry.keys) == 1 else None,
         became=None,
     )
 
 
-def _keys(key: str | None) -> list[str]:
-    return key.split(", ") if key else []
-
-
-def _covers(key: str | None, path: str) -> bool:
-    return any(path == one or path.startswith(f"{one}.") for one in _keys(key))
+def _covers(keys: tuple[str, ...], path: str) -> bool:
+    return any(path == key or path.startswith(f"{key}.") for key in keys)
 
 
 def assemble(card: Card, values: dict[str, Any]) -> dict[str, Any]:
@@ -299,30 +298,13 @@ def assemble(card: Card, values: dict[str, Any]) -> dict[str, Any]:
     return payload
 
 
-def fill(payload: Any, urls: dict[str, str]) -> Any:
+def fill(payload: Any, urls: Mapping[str, str]) -> Any:
     """The payload with each placeholder whose sha256 was uploaded replaced by its URL."""
-    if isinstance(payload, dict):
-        return {key: fill(value, urls) for key, value in payload.items()}
-    if isinstance(payload, list):
-        return [fill(value, urls) for value in payload]
-    if isinstance(payload, Placeholder):
-        return urls.get(payload.reference.sha256, payload)
-    return payload
+    return replace_placeholders(payload, lambda one: urls.get(one.reference.sha256, one))
 
 
 def shown(payload: Any) -> Any:
     """The payload as `--json` and sidecars print it: local bytes by sha256, size and type."""
-    if isinstance(payload, dict):
-        return {key: shown(value) for key, value in payload.items()}
-    if isinstance(payload, list):
-        return [shown(value) for value in payload]
-    if isinstance(payload, Placeholder):
-        reference = payload.reference
-        return {
-            "placeholder": "local image",
-            "name": reference.name,
-            "mime": reference.mime,
-            "size": reference.size,
-            "sha256": reference.sha256,
-        }
-    return payload
+    return replace_placeholders(
+        payload, lambda one: {"placeholder": "local image", **one.reference.to_json()}
+    )

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
@@ -23,7 +23,9 @@ BLOCK = 48 * 1024 * 3
 
 
 class Source(Protocol):
-    """Bytes of a reference that only a transport opens."""
+    """Bytes of a reference that only a transport opens; `size` is theirs."""
+
+    size: int
 
     def blocks(self) -> Iterator[bytes | memoryview]:
         """The bytes from the start in blocks of `BLOCK`, the last as it comes; may be called again."""
@@ -76,6 +78,19 @@ class OpenedReference:
     width: int = 0
     height: int = 0
 
+    def to_json(self) -> dict[str, Any]:
+        """What is known, as plain JSON; never the bytes."""
+        if self.url is not None:
+            return {"name": self.name, "url": self.url}
+        return {
+            "name": self.name,
+            "mime": self.mime,
+            "size": self.size,
+            "width": self.width,
+            "height": self.height,
+            "sha256": self.sha256,
+        }
+
 
 class Placeholder(str):
     """Stands in a payload for the bytes of a local reference.
@@ -92,6 +107,15 @@ class Placeholder(str):
         )
         self.reference = reference
         return self
+
+
+def replace_placeholders(payload: Any, put: Callable[[Placeholder], Any]) -> Any:
+    """A copy of a payload with `put(placeholder)` in the place of each placeholder."""
+    if isinstance(payload, dict):
+        return {key: replace_placeholders(value, put) for key, value in payload.items()}
+    if isinstance(payload, list):
+        return [replace_placeholders(value, put) for value in payload]
+    return put(payload) if isinstance(payload, Placeholder) else payload
 
 
 class Purpose(StrEnum):
@@ -206,13 +230,14 @@ class Job:
         word: The provider's own status word.
         phase: RUNNING, DONE or FAILED in our words.
         charge: What the answer says of money so far.
+        progress: From 0 to 1, where the provider tells.
         failure: The provider's reason, where the job failed.
         notes: What was odd about the answer; reported, never fatal.
     """
 
     provider: str
-    model: str
     id: str
+    model: str = ""
     phase: Phase = Phase.RUNNING
     word: str = ""
     charge: Charge = field(default_factory=Charge)
@@ -232,10 +257,6 @@ class Job:
             return None
         return cls(provider=provider, model=model, id=identity)
 
-    def noting(self, *notes: str) -> Job:
-        """The same job with more notes."""
-        return replace(self, notes=(*self.notes, *notes))
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Output:
@@ -250,4 +271,3 @@ class UploadedFile:
     """What an upload returned: the URL to put into the payload."""
 
     url: str
-    id: str | None = None

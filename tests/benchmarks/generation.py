@@ -14,7 +14,7 @@ import requests
 from harness import Row, compare, cpu_of, crowded, interleave, scratch, server
 
 from unified_flux import Client, ImageRequest
-from unified_flux.config import Config, Origin
+from unified_flux.config import Config
 
 ROUNDS, TIMES = 40, 25
 ASKED = {
@@ -49,7 +49,7 @@ def plain(base: str, folder: Path) -> Callable[[], None]:
 
 def ours(base: str, folder: Path) -> Callable[[], None]:
     """The same through the library."""
-    config = Config(("rivya",), {"home": Origin(str(folder), "benchmark", 0)})
+    config = Config(("rivya",)).overridden({"home": str(folder)})
     client = Client("rivya", api_key="rvya_sk_benchmark", base_url=base, config=config)
 
     def generate() -> None:

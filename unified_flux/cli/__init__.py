@@ -12,6 +12,10 @@ def main() -> None:
     if sys.argv[1:] == ["--version"]:
         print(f"unified-flux {__version__}")
         return
+    for stream in (sys.stdout, sys.stderr):
+        # A letter that a terminal lacks must not cost the line that tells of a paid picture.
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
     from unified_flux.cli.group import run
 
     sys.exit(run(sys.argv[1:]))

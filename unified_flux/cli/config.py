@@ -31,7 +31,7 @@ def show(origin: bool, as_json: bool) -> None:
     found: list[dict[str, Any]] = []
     for name in names:
         kept = config.values.get(name)
-        value = "***" if kept and name in keys else kept.value if kept else None
+        value = kept.value if kept else None
         if kept is None and name in helps:
             value = config.get(name)
         source = kept.source if kept else "default" if name in helps else "not set"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,12 +15,11 @@ import click
 from unified_flux import __version__
 from unified_flux.cli.group import print_json
 from unified_flux.cli.session import Session
-from unified_flux.errors import OutputError
-from unified_flux.images import EXTENSION
+from unified_flux.errors import Charged, OutputError, UnifiedFluxError
+from unified_flux.images import EXTENSION, SUFFIXES
 from unified_flux.money import Charge
-from unified_flux.output import SUFFIX_FORMAT, Target, write_sidecar
+from unified_flux.output import Target, write_sidecar
 from unified_flux.report import Report
-from unified_flux.request import ImageRequest
 from unified_flux.result import Failed, Image, ImageResult
 from unified_flux.text import safe
 
@@ -28,13 +28,12 @@ PARTLY_DONE = 10
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delivery:
-    """One result and where it goes. `request` is None for a job that was resumed."""
+    """One result and where it goes; `names` are the placeholders' values, picture by picture."""
 
     session: Session
     result: ImageResult
     target: Target
     report: Report
-    request: ImageRequest | None = None
     names: Sequence[Mapping[str, Any]] = ({},)
 
     def deliver(self, as_json: bool) -> int:
@@ -49,21 +48,36 @@ class Delivery:
             try:
                 written.append((image, self._write(image)))
             except OutputError as error:
-                failed.append(Failed(index=image.index, error=error))
+                failed.append(Failed(index=image.asked, error=error))
         if not written:
-            raise failed[-1].error
-        if as_json:
-            print_json(self._json(written, failed))
-        else:
-            for image, path in written:
-                click.echo(self._line(image, path))
+            first, *others = (one.error for one in failed)
+            first.siblings = (*first.siblings, *others)
+            raise first
+        try:
+            self._print(written, failed, as_json)
+            sys.stdout.flush()
+        except (OSError, ValueError) as error:
+            paths = ", ".join(safe(path) for _, path in written)
+            raise UnifiedFluxError(
+                f"standard output failed ({type(error).__name__}); the pictures are written: {paths}",
+                charged=Charged.YES,
+            ) from None
         for one in failed:
             click.echo(f"error: picture {one.index}: {one.error}", err=True)
         return PARTLY_DONE if failed else 0
 
+    def _print(
+        self, written: list[tuple[Image, Path]], failed: list[Failed], as_json: bool
+    ) -> None:
+        if as_json:
+            print_json(self._json(written, failed))
+            return
+        for image, path in written:
+            click.echo(self._line(image, path))
+
     def _write(self, image: Image) -> Path:
         extension = EXTENSION.get(image.format or "", ".bin")
-        names = {**self.names[image.index - 1], "job": image.job.id}
+        names = {**self.names[image.asked - 1], "job": image.job.id, "index": image.index}
         path = self.target.path(names, extension, image.index, self._count)
         image.save(path, force=self.target.force)
         for note in (*image.notes, *self._renamed(path)):
@@ -80,7 +94,7 @@ class Delivery:
 
     def _renamed(self, path: Path) -> tuple[str, ...]:
         wanted = self.target.wanted_format
-        got = SUFFIX_FORMAT.get(path.suffix.lower())
+        got = SUFFIXES.get(path.suffix.lower())
         return (f"-o asked for {wanted}, the picture is {got}",) if wanted and wanted != got else ()
 
     def _line(self, image: Image, path: Path) -> str:
@@ -99,7 +113,7 @@ class Delivery:
             "sandbox": self.result.sandbox,
             "provider": self.result.provider,
             "model": self.result.model,
-            "request": request_json(self.request) if self.request else None,
+            "request": _request_json(self.result) if self.result.request else None,
             "payload": image.payload,
             "report": self.report.to_json(),
             "defaults": self.report.defaults,
@@ -145,9 +159,9 @@ def _image_json(image: Image, path: Path) -> dict[str, Any]:
     }
 
 
-def request_json(request: ImageRequest) -> dict[str, Any]:
-    """The request's set fields as plain JSON; references by name, their bytes never."""
-    found = dict(request.set_fields())
-    if request.references:
-        found["references"] = [repr(reference) for reference in request.references]
+def _request_json(result: ImageResult) -> dict[str, Any]:
+    """The request's set fields as plain JSON; references by sha256 or URL, their bytes never."""
+    found = dict(result.request.set_fields()) if result.request else {}
+    if result.references:
+        found["references"] = [reference.to_json() for reference in result.references]
     return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -11,17 +12,6 @@ from importlib import metadata
 import click
 
 from unified_flux.cli.group import COMMANDS, print_json
-
-PACKAGES = (
-    "requests",
-    "urllib3",
-    "jsonschema",
-    "stevedore",
-    "python-dotenv",
-    "click",
-    "rich",
-    "Pillow",
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +40,7 @@ def command(as_json: bool) -> int:
 
 def _checks() -> Iterator[Check]:
     yield Check("python", True, platform.python_version())
-    versions = ", ".join(f"{name} {metadata.version(name)}" for name in PACKAGES)
-    yield Check("packages", True, versions)
+    yield _try("packages", _packages)
     for name, probe in (("settings", _settings), ("pictures", _home), ("sandbox", _sandbox)):
         yield _try(name, probe)
     from unified_flux import registry
@@ -70,6 +59,13 @@ def _try(name: str, probe: Callable[[], str]) -> Check:
         return Check(name, True, probe())
     except (UnifiedFluxError, OSError) as error:
         return Check(name, False, str(error))
+
+
+def _packages() -> str:
+    """The versions of all that this distribution needs, by its own list."""
+    needed = metadata.requires("unified-flux") or []
+    names = [re.split(r"[^A-Za-z0-9._-]", line)[0] for line in needed if "extra ==" not in line]
+    return ", ".join(f"{name} {metadata.version(name)}" for name in names)
 
 
 def _settings() -> str:

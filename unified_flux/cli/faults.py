@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import sys
 
 import click
 
@@ -14,15 +16,19 @@ from unified_flux.text import safe
 class UsageError(UnifiedFluxError):
     """A flag or command that is none of ours."""
 
-    code = 2
+    usual_exit_code = 2
 
 
 def say(error: Exception, *, as_json: bool) -> int:
     """Tell a person, and a script that asked for JSON, what went wrong; the exit code."""
     known = _in_our_words(error)
-    if as_json:
-        print_json({"schema_version": 1, "error": known.to_json()})
-    click.echo(f"error: {known}", err=True)
+    # A full disk or a closed pipe behind one stream must not silence the other.
+    with contextlib.suppress(OSError, ValueError):
+        click.echo(f"error: {known}", err=True)
+    with contextlib.suppress(OSError, ValueError):
+        if as_json:
+            print_json({"schema_version": 1, "error": known.to_json()})
+            sys.stdout.flush()
     return known.exit_code
 
 

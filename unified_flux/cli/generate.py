@@ -29,14 +29,13 @@ def command(**values: Any) -> int:
         asked = ask(values, fallback=NOTHING_CONFIGURED, on_event=watch)
         with asked.session.client as client:
             watch.emulated = client.emulated
-            asked.target.check(asked.names())
+            asked.target.check(asked.names(), asked.formats())
             result = client.generate(asked.request)
     delivery = Delivery(
         session=asked.session,
         result=result,
         target=asked.target,
         report=asked.explain(result.report),
-        request=asked.request,
         names=asked.names(),
     )
     return delivery.deliver(values["as_json"])

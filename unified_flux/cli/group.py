@@ -87,6 +87,7 @@ def run(arguments: list[str]) -> int:
 
 def print_json(found: Any) -> None:
     """One JSON object on standard output."""
-    import json
+    from unified_flux.text import json_text
 
-    click.echo(json.dumps(found, ensure_ascii=False, indent=2, default=str))
+    encoding = (getattr(sys.stdout, "encoding", None) or "ascii").lower()
+    click.echo(json_text(found, ascii_only=encoding not in {"utf-8", "utf8"}))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shlex
 import sys
 import time
 from types import TracebackType
@@ -11,6 +12,7 @@ from typing import Any, Self
 import click
 
 from unified_flux.effects import Event
+from unified_flux.text import safe
 from unified_flux.wire import Phase
 
 _WORDS = {
@@ -21,6 +23,7 @@ _WORDS = {
     Phase.RUNNING: "waiting",
     Phase.FETCHING: "fetching the picture",
     Phase.DONE: "done",
+    Phase.FAILED: "failed",
 }
 _log = logging.getLogger("unified_flux")
 
@@ -30,20 +33,26 @@ class Watch:
 
     def __init__(self, quiet: bool) -> None:
         self._line: Any = None
-        self._drawn = not quiet and sys.stderr.isatty()
+        self._quiet, self._told = quiet, False
+        self._drawn = not quiet and sys.stderr is not None and sys.stderr.isatty()
         self._phase = Phase.PREPARED
+        self._progress: float | None = None
         self._started = time.monotonic()
         self._open: dict[str, None] = {}
         self.emulated = False
 
     def __call__(self, event: Event) -> None:
         """An event of a flow."""
+        if event.phase is self._phase is Phase.SENDING and not self._quiet and not self._told:
+            click.echo("no good answer yet; sending again", err=True)
+            self._told = True
         self._phase = event.phase
+        self._progress = event.job.progress if event.job else None
         job = str(event.job) if event.job else None
         _log.info(
             "%s%s%s", event.phase, f" {job}" if job else "", f": {event.note}" if event.note else ""
         )
-        if job and event.phase is Phase.DONE:
+        if job and event.phase in {Phase.DONE, Phase.FAILED}:
             self._open.pop(job, None)
         elif job:
             self._open[job] = None
@@ -62,7 +71,9 @@ class Watch:
     def __rich__(self) -> Any:
         from rich.text import Text
 
-        return Text(f"{_WORDS.get(self._phase, '')}  {time.monotonic() - self._started:.1f} s")
+        done = "" if self._progress is None else f"  {self._progress:.0%}"
+        elapsed = time.monotonic() - self._started
+        return Text(f"{_WORDS.get(self._phase, '')}{done}  {elapsed:.1f} s")
 
     def __exit__(
         self, kind: type[BaseException] | None, _: BaseException | None, __: TracebackType | None
@@ -77,6 +88,7 @@ class Watch:
         if self.emulated:
             return
         for job in self._open:
-            click.echo(f"{job} is accepted and goes on: unified-flux resume {job}", err=True)
+            go_on = f"unified-flux resume {shlex.quote(job)}"
+            click.echo(f"{safe(job)} is accepted and goes on: {go_on}", err=True)
         if self._phase is Phase.SENDING:
             click.echo("a paid submit was on its way: look at your account", err=True)

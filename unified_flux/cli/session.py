@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import click
 
 from unified_flux import config as configuration, registry
-from unified_flux.client import Client, choose_provider
+from unified_flux.client import Client
 from unified_flux.config import Config
-from unified_flux.contract import typed
+from unified_flux.contract import Card, typed
 from unified_flux.errors import InvalidRequest
+from unified_flux.images import EXTENSION
 from unified_flux.output import Target
 from unified_flux.report import Report
 from unified_flux.request import ImageRequest, Reference
@@ -57,7 +58,7 @@ def open_session(
     asked = bool(values.get("sandbox"))
     nothing = not asked and config.get("provider") is None and not config.keys()
     sandbox = asked or (nothing and fallback is not None)
-    chosen = choose_provider(config, sandbox=sandbox)
+    chosen = registry.choose_provider(config, sandbox=sandbox)
     client = Client(chosen, sandbox=sandbox, config=config, **settings)
     session = Session(client=client, quiet=bool(values.get("quiet")))
     for warning in config.warnings:
@@ -104,6 +105,12 @@ class Asked:
             for index, picture in enumerate(self.request.pictures(), 1)
         ]
 
+    def formats(self) -> tuple[str, ...]:
+        """The formats that the model may send: its card's, or any where it has no say."""
+        card = self.session.client.card(self.request.model)
+        leaf = card.leaves.get(card.fields.get("output_format", ""), {})
+        return tuple(kind for kind in leaf.get("enum", EXTENSION) if kind in EXTENSION)
+
     def explain(self, report: Report) -> Report:
         """The report, saying so where `-o` chose the format."""
         if not self.format_from_output:
@@ -128,9 +135,7 @@ def ask(values: Mapping[str, Any], *, fallback: str, **settings: Any) -> Asked:
     )
     target = Target(values["output"], values["force"])
     card = session.client.card()
-    extra = {
-        key: typed(text, card.leaves.get(card.parameter(key), {})) for key, text in values["sets"]
-    }
+    extra = _extra(card, values["sets"])
     # `-o x.png` asks for png where the model has a choice that includes it.
     leaf = card.leaves.get(card.fields.get("output_format", ""), {})
     suggested = target.wanted_format if target.wanted_format in leaf.get("enum", ()) else None
@@ -152,6 +157,16 @@ def ask(values: Mapping[str, Any], *, fallback: str, **settings: Any) -> Asked:
     )
 
 
+def _extra(card: Card, sets: Sequence[tuple[str, str]]) -> dict[str, Any]:
+    """`--set` as the provider's own parameters, typed by the card."""
+    extra: dict[str, Any] = {}
+    for key, text in sets:
+        if key in extra:
+            raise InvalidRequest(f"--set {safe(key, 60)} is given twice; give it once")
+        extra[key] = typed(text, card.leaves.get(card.parameter(key), {}))
+    return extra
+
+
 def read_prompt(argument: str) -> str:
     """The prompt itself, `@file`, or `-` for standard input.
 
@@ -159,7 +174,7 @@ def read_prompt(argument: str) -> str:
         InvalidRequest: When the file cannot be read as text.
     """
     if argument == "-":
-        return sys.stdin.read().rstrip("\n")
+        return _stdin().read().rstrip("\n")
     if not argument.startswith("@") or argument == "@":
         return argument
     try:
@@ -172,7 +187,13 @@ def read_prompt(argument: str) -> str:
         ) from None
 
 
+def _stdin() -> TextIO:
+    if sys.stdin is None or sys.stdin.closed:
+        raise InvalidRequest("standard input is closed, so - cannot be read")
+    return sys.stdin
+
+
 def _reference(image: str) -> Reference:
     if image == "-":
-        return Reference(sys.stdin.buffer, name="stdin")
+        return Reference(_stdin().buffer, name="stdin")
     return Reference(image)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from unified_flux.cli.group import COMMANDS, print_json
 from unified_flux.cli.options import request_options
+
+if TYPE_CHECKING:
+    from unified_flux.wire import Part, WireRequest
 
 
 @click.command("translate", short_help=COMMANDS["translate"])
@@ -40,7 +43,9 @@ def command(**values: Any) -> int:
         "defaults": report.defaults,
     }
     if values["wire"]:
-        found["wire"] = client.wire(translation, asked.request).to_json()
+        auth = client.adapter.auth
+        masked = {auth.header: auth.template.format(key="***")}
+        found["wire"] = [_exchange(request, masked) for request in client.wire(translation)]
     if refusal is not None:
         found["error"] = refusal.to_json()
     if values["as_json"]:
@@ -51,6 +56,27 @@ def command(**values: Any) -> int:
         return 0
     click.echo(f"error: {refusal}", err=True)
     return refusal.exit_code
+
+
+def _exchange(request: WireRequest, masked: dict[str, str]) -> dict[str, Any]:
+    from unified_flux.translation import shown
+    from unified_flux.transports.encoding import encode
+
+    kind, _ = encode(request)
+    return {
+        "purpose": str(request.purpose),
+        "method": request.method,
+        "url": request.url,
+        "headers": {**request.headers, **masked, "Content-Type": (kind or "").partition(";")[0]},
+        "json": shown(request.json),
+        "parts": [_part(part) for part in request.parts],
+    }
+
+
+def _part(part: Part) -> dict[str, Any]:
+    if isinstance(part.value, str):
+        return {"name": part.name, "value": part.value}
+    return {"name": part.name, "file": part.value.to_json()}
 
 
 def _draw(found: dict[str, Any]) -> None:

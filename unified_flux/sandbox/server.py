@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 
 from unified_flux.sandbox.emulator import Emulator, Fault, Reply
 from unified_flux.sandbox.exchange import bearer, say
+from unified_flux.secret import SANDBOX_PREFIX
 from unified_flux.wire import Purpose, WireRequest
 
 HOST = "127.0.0.1"
@@ -32,7 +33,7 @@ _RESET = struct.pack("ii", 1, 0)
 
 def new_key() -> str:
     """A fresh sandbox key."""
-    return f"sandbox_{secrets.token_urlsafe(24)}"
+    return f"{SANDBOX_PREFIX}{secrets.token_urlsafe(24)}"
 
 
 class SandboxServer:

@@ -24,7 +24,7 @@ SHAPE = {"aspect_ratio", "resolution", "width", "height"}
 
 def paths(entry: Entry) -> list[str]:
     """Where in the payload an entry says that its field went."""
-    return entry.key.split(", ") if entry.key else []
+    return list(entry.keys)
 
 
 def refused(translation: Translation, policy: Policy) -> bool:
@@ -53,7 +53,7 @@ def check_entry(entry: Entry, payload: dict[str, Any]) -> None:
     """What an entry tells is what the payload holds."""
     if entry.outcome in {Outcome.APPROXIMATED, Outcome.DROPPED, Outcome.REJECTED}:
         assert entry.reason, f"{entry.field} is {entry.outcome} without a reason"
-    if entry.outcome not in KEPT or (entry.field in CLIENT_FIELDS and not entry.key):
+    if entry.outcome not in KEPT or (entry.field in CLIENT_FIELDS and not entry.keys):
         return
     assert paths(entry), f"{entry.field} is {entry.outcome}, and nobody says where"
     found = flat(payload)

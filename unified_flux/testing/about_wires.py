@@ -34,7 +34,7 @@ HOSTILE_IDS = ("../../other", "a/b", "a?b=c", "a#b", "@evil.example", "//evil.ex
 def read(adapter: Adapter, response: WireResponse, card: Card) -> Job | Output | None:
     """What an answer says, None where it breaks its own contract; anything else raised is a fault."""
     try:
-        return adapter.read(response, card.model)
+        return adapter.read(response)
     except UnifiedFluxError:
         return None
 
@@ -150,7 +150,7 @@ class WireQuestions(Kit):
     ) -> None:
         """A good status around it breaks the contract, and leaves a paid submit's outcome unknown."""
         try:
-            self.adapter.read(WireResponse(status=200, body=nonsense), card.model)
+            self.adapter.read(WireResponse(status=200, body=nonsense))
         except ProtocolError:
             pass
         except Exception as error:
@@ -166,7 +166,7 @@ class WireQuestions(Kit):
             card=card,
             request=ImageRequest(prompt=samples.PROMPT),
             idempotency_key=golden.KEY,
-            chance=random.Random(0),  # noqa: S311 - jitter, not a secret
+            rng=random.Random(0),  # noqa: S311 - jitter, not a secret
         )
         return drive(generate(ask), answers)
 

@@ -35,7 +35,14 @@ from unified_flux.report import Policy
 from unified_flux.request import ImageRequest, Reference
 from unified_flux.testing.simulation import Clock, Driven, drive, picture, reply
 from unified_flux.translation import Translation, require
-from unified_flux.wire import OpenedReference, Part, Placeholder, Purpose, WireRequest, WireResponse
+from unified_flux.wire import (
+    OpenedReference,
+    Part,
+    Purpose,
+    WireRequest,
+    WireResponse,
+    replace_placeholders,
+)
 
 # What `idempotency_key` is in every golden conversation.
 KEY = "golden-idempotency-key"
@@ -99,7 +106,7 @@ class Golden:
             references=open_references(request.references),
             policy=self.policy,
             idempotency_key=KEY,
-            chance=random.Random(0),  # noqa: S311 - jitter, not a secret
+            rng=random.Random(0),  # noqa: S311 - jitter, not a secret
         )
 
 
@@ -128,14 +135,9 @@ def spoken(request: WireRequest) -> dict[str, Any]:
     return said
 
 
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _plain(inner) for key, inner in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(inner) for inner in value]
-    if isinstance(value, Placeholder):
-        return _base64(value.reference)
-    return value
+def _plain(payload: Any) -> Any:
+    """The payload with the base64 of its references, as it goes over the wire."""
+    return replace_placeholders(payload, lambda placeholder: _base64(placeholder.reference))
 
 
 def _base64(reference: OpenedReference) -> str:

@@ -30,7 +30,7 @@ class EmulatedTransport:
         self._read_timeout = read_timeout
         self._sleep = sleep
 
-    def send(self, request: WireRequest) -> WireResponse:
+    def send(self, request: WireRequest, within: float | None = None) -> WireResponse:
         """Make one exchange.
 
         Raises:
@@ -50,18 +50,19 @@ class EmulatedTransport:
             headers=headers,
             body=body if isinstance(body, bytes) else b"".join(body or ()),
         )
-        return self._receive(request, self._emulator.handle(arrived))
+        return self._receive(request, self._emulator.handle(arrived), within)
 
     def close(self) -> None:
         """Nothing is held open."""
 
-    def _receive(self, request: WireRequest, reply: Reply) -> WireResponse:
+    def _receive(self, request: WireRequest, reply: Reply, within: float | None) -> WireResponse:
+        patience = min(self._read_timeout, within or self._read_timeout)
         if reply.fault is Fault.RESET:
             raise OutcomeUnknown("the connection was reset after the request was sent")
         if reply.fault is Fault.SLOW:
-            self._sleep(min(reply.seconds, self._read_timeout))
-            if reply.seconds > self._read_timeout:
-                raise OutcomeUnknown(f"no answer came in {self._read_timeout:g} s")
+            self._sleep(min(reply.seconds, patience))
+            if reply.seconds > patience:
+                raise OutcomeUnknown(f"no answer came in {patience:g} s")
         if reply.fault is Fault.TRUNCATE:
             raise OutcomeUnknown("the answer was cut off")
         if request.purpose is Purpose.FETCH and reply.status == 200:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from unified_flux.errors import InvalidRequest
-from unified_flux.wire import OpenedReference, Part, Placeholder, WireRequest
+from unified_flux.wire import OpenedReference, Part, Placeholder, WireRequest, replace_placeholders
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,13 @@ def encode_json(payload: Any) -> bytes | Body:
     """JSON with the base64 of each placeholder's reference in its place."""
     marker = f"<{secrets.token_hex(12)}>"
     found: list[OpenedReference] = []
-    text = json.dumps(_mark(payload, marker, found), ensure_ascii=False, separators=(",", ":"))
+
+    def mark(placeholder: Placeholder) -> str:
+        found.append(placeholder.reference)
+        return marker
+
+    marked = replace_placeholders(payload, mark)
+    text = json.dumps(marked, ensure_ascii=False, separators=(",", ":"))
     if not found:
         return text.encode()
     first, *rest = text.split(marker)
@@ -69,17 +75,6 @@ def encode_json(payload: Any) -> bytes | Body:
     for reference, after in zip(found, rest, strict=True):
         pieces += [_base64(reference), after.encode()]
     return Body(pieces)
-
-
-def _mark(payload: Any, marker: str, found: list[OpenedReference]) -> Any:
-    if isinstance(payload, dict):
-        return {key: _mark(value, marker, found) for key, value in payload.items()}
-    if isinstance(payload, list):
-        return [_mark(value, marker, found) for value in payload]
-    if isinstance(payload, Placeholder):
-        found.append(payload.reference)
-        return marker
-    return payload
 
 
 def _blocks(reference: OpenedReference) -> Iterator[bytes | memoryview]:

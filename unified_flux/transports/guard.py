@@ -34,6 +34,13 @@ def vet(url: str) -> None:
 class Tracked(HTTPConnection):
     """Notes when the first byte of a request leaves: before that, nothing can have been taken."""
 
+    def connect(self) -> None:
+        try:
+            super().connect()
+        finally:
+            # What a proxy was told on the way is no part of the request.
+            progress.sent = False
+
     def send(self, data: Any) -> None:
         if self.sock is None and self.auto_open:
             self.connect()

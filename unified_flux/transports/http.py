@@ -1,6 +1,6 @@
 """One exchange over HTTP with requests.
 
-Each worker thread has connection pools of its own; all share one TLS context, since loading the CA
+Each exchange has connection pools to itself while it lasts; all share one TLS context, since loading the CA
 bundle anew costs every connection fifteen times its handshake. Requests go prepared straight to
 requests' adapters: what a `Session` merges into every call (environment, cookies, redirects) is
 either not wanted here or looked up once.
@@ -9,8 +9,8 @@ either not wanted here or looked up once.
 from __future__ import annotations
 
 import ssl
-import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -23,7 +23,7 @@ from requests.structures import CaseInsensitiveDict
 from requests.utils import DEFAULT_CA_BUNDLE_PATH
 from urllib3.exceptions import HTTPError
 
-from unified_flux.addresses import is_loopback, origin
+from unified_flux.addresses import is_loopback, origin, split_url
 from unified_flux.errors import (
     NotDelivered,
     OutcomeUnknown,
@@ -86,46 +86,62 @@ class HttpTransport:
         self._signer = signer
         self._spool = spool
         self._network = network
-        self._local = threading.local()
         self._proxies: dict[str, dict[str, str]] = {}
-        self._opened: list[_Pools] = []
+        self._free: dict[bool, deque[_Pools]] = {False: deque(), True: deque()}
 
-    def send(self, request: WireRequest) -> WireResponse:
+    def send(self, request: WireRequest, within: float | None = None) -> WireResponse:
         """Make one exchange.
+
+        Args:
+            within: Seconds that its answer may take in all, where that is less than the settings say.
 
         Raises:
             NotDelivered: When no byte of it left this machine.
             OutcomeUnknown: When it left and no whole answer came.
             ProtocolError: When its address is not to be contacted; nothing was sent.
         """
-        prepared = self._prepare(request)
-        pools = self._pools(guarded=self._is_strange(request))
-        until = time.monotonic() + self._network.total_timeout
+        guarded = self._is_strange(request)
+        total = min(self._network.total_timeout, within or self._network.total_timeout)
+        pools = self._take_pools(guarded=guarded)
         progress.sent = False
+        fault: TransportError | None = None
         try:
-            with pools.send(
-                prepared,
-                stream=True,
-                timeout=(self._network.connect_timeout, self._network.read_timeout),
-                proxies=self._proxies_for(request.url),
-            ) as response:
-                return self._read(request, response, until)
+            return self._exchange(pools, request, total)
         except UnifiedFluxError:
             raise
-        except (requests.RequestException, HTTPError, OSError) as error:
-            raise _fault(request, error, sent=progress.sent) from None
+        except (requests.RequestException, HTTPError, OSError, ValueError) as error:
+            fault = _fault(request, error, sent=progress.sent)
+        finally:
+            self._free[guarded].append(pools)
+        # Raised out here, since the library's own error holds the request with its key.
+        raise fault
+
+    def _exchange(self, pools: _Pools, request: WireRequest, total: float) -> WireResponse:
+        until = time.monotonic() + total
+        with pools.send(
+            self._prepare(request),
+            stream=True,
+            timeout=(
+                min(self._network.connect_timeout, total),
+                min(self._network.read_timeout, total),
+            ),
+            proxies=self._proxies_for(request.url),
+        ) as response:
+            return self._read(request, response, until)
 
     def close(self) -> None:
         """Close every connection."""
-        for pools in self._opened:
-            pools.close()
+        for free in self._free.values():
+            while free:
+                free.pop().close()
 
     def _is_strange(self, request: WireRequest) -> bool:
         """Unsigned requests go to addresses that an answer named, unless it named the base itself."""
         if request.signed:
             return False
         base = self._signer.adapter.base
-        if is_loopback(urlsplit(base).hostname or "") and origin(request.url) == origin(base):
+        local = is_loopback(urlsplit(base).hostname or "") and split_url(request.url) is not None
+        if local and origin(request.url) == origin(base):
             return False
         vet(request.url)
         return True
@@ -147,14 +163,12 @@ class HttpTransport:
             headers["Content-Length"] = str(len(body))
         return prepared
 
-    def _pools(self, *, guarded: bool) -> _Pools:
-        name = "strangers" if guarded else "provider"
-        pools: _Pools | None = getattr(self._local, name, None)
-        if pools is None:
-            pools = _Pools(self._context, GUARDED if guarded else TRACKED)
-            setattr(self._local, name, pools)
-            self._opened.append(pools)
-        return pools
+    def _take_pools(self, *, guarded: bool) -> _Pools:
+        """Pools that no other thread holds: there are as many as there were exchanges at once."""
+        try:
+            return self._free[guarded].pop()
+        except IndexError:
+            return _Pools(self._context, GUARDED if guarded else TRACKED)
 
     @cached_property
     def _context(self) -> ssl.SSLContext:
@@ -171,21 +185,28 @@ class HttpTransport:
         self, request: WireRequest, response: requests.Response, until: float
     ) -> WireResponse:
         headers = {name.lower(): value for name, value in response.headers.items()}
-        blocks = _blocks(response, until)
+        blocks = _blocks(request, response, until)
         if request.purpose is Purpose.FETCH and response.status_code == 200:
             blob = self._spool.take(_capped(blocks, MAX_PICTURE_BYTES))
             if not blob.size or not (blob.whole or "content-length" in headers):
                 raise OutcomeUnknown("the picture arrived cut off")
             return WireResponse(status=200, headers=headers, blob=blob)
-        body = b"".join(_capped(blocks, MAX_ANSWER_BYTES))
+        body = self._signer.scrub(b"".join(_capped(blocks, MAX_ANSWER_BYTES)))
         return WireResponse(status=response.status_code, headers=headers, body=body)
 
 
-def _blocks(response: requests.Response, until: float) -> Iterator[bytes]:
-    for block in response.iter_content(BLOCK):
-        if time.monotonic() > until:
-            raise OutcomeUnknown("the answer did not come to its end in time")
-        yield block
+def _blocks(request: WireRequest, response: requests.Response, until: float) -> Iterator[bytes]:
+    """What has arrived, as it arrives: a drip of bytes cannot outlast the time that is given."""
+    try:
+        while block := response.raw.read1(BLOCK, decode_content=True):
+            if time.monotonic() > until:
+                raise OutcomeUnknown("the answer did not come to its end in time")
+            yield block
+    except (HTTPError, ValueError) as error:
+        fault = _fault(request, error, sent=True)
+    else:
+        return
+    raise fault
 
 
 def _capped(blocks: Iterator[bytes], most: int) -> Iterator[bytes]:

@@ -37,3 +37,7 @@ class Signer:
         auth = self.adapter.auth
         headers[auth.header] = auth.template.format(key=self.secret.reveal())
         return headers
+
+    def scrub(self, body: bytes) -> bytes:
+        """An answer without the key, should a provider echo it."""
+        return body.replace(self.secret.reveal().encode(), b"***")
