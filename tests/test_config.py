@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from unified_flux import ConfigurationError, MissingKey, config as configuration
-from unified_flux.config import SETTINGS, Config
+from unified_flux.config import Config
+from unified_flux.settings import SETTINGS
 
 PROVIDERS = ("rivya", "vtrix")
 

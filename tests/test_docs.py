@@ -23,11 +23,11 @@ from PIL import Image
 
 from unified_flux import ImageRequest, contract, errors, geometry, registry
 from unified_flux.cli.group import COMMANDS
-from unified_flux.config import SETTINGS, key_name, url_name
 from unified_flux.contract import Card
 from unified_flux.output import PLACEHOLDERS
 from unified_flux.report import LOSSES
 from unified_flux.sandbox.server import SandboxServer
+from unified_flux.settings import SETTINGS, key_name, url_name
 
 from pages import Place, blocks, clean, code, expected, steps, tables  # isort: skip
 

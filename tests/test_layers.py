@@ -40,6 +40,7 @@ PLANTED = {
         "requests",
     ),
     "unified_flux/config.py": "unified_flux.client",
+    "unified_flux/settings.py": "unified_flux.config",
     "unified_flux/registry.py": "plugins.rivya",
     "unified_flux/output.py": "unified_flux.scheduler",
     "unified_flux/references.py": "unified_flux.transports.http",

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from unified_flux import config as configuration, flow, registry
 from unified_flux.adapter import Adapter
 from unified_flux.addresses import is_loopback
-from unified_flux.config import Config, check_base_url, check_options, key_name, url_name
+from unified_flux.config import Config, check_base_url, check_options
 from unified_flux.contract import Card, choose
 from unified_flux.effects import Event
 from unified_flux.errors import InvalidRequest, UnifiedFluxError
@@ -30,6 +30,7 @@ from unified_flux.result import Failed, Image, ImageResult
 from unified_flux.retry import Pace
 from unified_flux.scheduler import Transport, World, run, run_all
 from unified_flux.secret import SANDBOX_PREFIX, Secret
+from unified_flux.settings import key_name, url_name
 from unified_flux.text import safe
 from unified_flux.translation import Translation, require, shown
 from unified_flux.transports.signing import Signer

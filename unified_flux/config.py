@@ -16,42 +16,24 @@ from typing import Any
 from unified_flux.addresses import is_loopback, split_url
 from unified_flux.errors import ConfigurationError, InvalidRequest, MissingKey
 from unified_flux.report import Policy
-from unified_flux.retry import Pace
 from unified_flux.secret import Secret
+from unified_flux.settings import (
+    BY_NAME,
+    CALL,
+    PREFIX,
+    SETTINGS,
+    key_name,
+    typed,
+    url_name,
+    variable,
+)
 from unified_flux.text import did_you_mean, safe
 
-PREFIX = "UNIFIED_FLUX_"
 PROJECT_FILE = "unified-flux.toml"
-CALL = "the call"
 # A few settings take a few lines; hostile TOML of megabytes takes the parser seconds.
 MAX_FILE_BYTES = 256 * 1024
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Setting:
-    """One setting: its dotted name in TOML, its kind, its default, what it does."""
-
-    name: str
-    kind: type
-    default: Any
-    help: str
-    variable: bool = False
-
-
-_PACE = Pace()
-SETTINGS = (
-    Setting(name="provider", kind=str, default=None, help="which provider to use", variable=True),
-    Setting(name="model", kind=str, default="flux-kontext-pro", help="family or provider's model id", variable=True),
-    Setting(name="home", kind=str, default=None, help="folder for fetched pictures", variable=True),
-    Setting(name="allow", kind=list, default=[], help="losses allowed in translation, such as drop:seed"),
-    Setting(name="timeout", kind=float, default=_PACE.timeout, help="seconds until a picture must be done"),
-    Setting(name="retry_within", kind=float, default=_PACE.retry_within, help="seconds to get an unpaid exchange through"),
-    Setting(name="resend_within", kind=float, default=_PACE.resend_within, help="seconds in which a submit of unknown outcome is sent again under its own key"),
-    Setting(name="connect_timeout", kind=float, default=10.0, help="seconds to connect"),
-    Setting(name="read_timeout", kind=float, default=60.0, help="seconds between two bytes of an answer"),
-    Setting(name="spool_days", kind=float, default=7.0, help="days that fetched pictures stay in the spool"),
-)  # fmt: skip
-_BY_NAME = {setting.name: setting for setting in SETTINGS}
 # What the loader or the interpreter obeys: never ours to set, and odd enough in a .env to mention.
 _LOADER = (
     "LD_PRELOAD",
@@ -95,8 +77,8 @@ class Config:
     def overridden(self, arguments: Mapping[str, Any]) -> Config:
         """The same with a caller's own values, which win over all; None counts as not given."""
         given = {name: value for name, value in arguments.items() if value is not None}
-        for name in given.keys() & _BY_NAME.keys():
-            given[name] = _typed(_BY_NAME[name], given[name], CALL)
+        for name in given.keys() & BY_NAME.keys():
+            given[name] = typed(BY_NAME[name], given[name], CALL)
         new = replace(self, values={})
         _add(new, given, CALL, 0)
         return replace(self, values=self.values | new.values)
@@ -104,7 +86,7 @@ class Config:
     def get(self, name: str) -> Any:
         """A setting's value."""
         found = self.values.get(name)
-        return found.value if found else _BY_NAME[name].default
+        return found.value if found else BY_NAME[name].default
 
     @property
     def policy(self) -> Policy:
@@ -181,20 +163,6 @@ class Config:
         }
 
 
-def key_name(provider: str) -> str:
-    """The variable that holds a provider's key."""
-    return f"{_variable(provider)}_API_KEY"
-
-
-def url_name(provider: str) -> str:
-    """The variable that holds another address for a provider."""
-    return f"{_variable(provider)}_BASE_URL"
-
-
-def _variable(provider: str) -> str:
-    return provider.upper().replace("-", "_")
-
-
 def check_base_url(url: str, name: str) -> None:
     """Refuse an address that a key should not go to.
 
@@ -233,9 +201,9 @@ def load(
     folder = folder or working_folder()
     config = Config(tuple(providers)).overridden(arguments or {})
     shell = os.environ if environ is None else environ
-    _add(config, _variables(config, shell, "the environment"), "the environment", 1)
+    _add(config, variables(config, shell, "the environment"), "the environment", 1)
     dotenv = folder / ".env"
-    _add(config, _variables(config, _dotenv(config, dotenv), ".env"), ".env", 2)
+    _add(config, variables(config, _dotenv(config, dotenv), ".env"), ".env", 2)
     project, table = _project_file(folder)
     _add(config, _settings(config, table, str(project)), str(project), 3)
     user = user_file or user_config_file()
@@ -280,9 +248,9 @@ def _known_variables(config: Config) -> dict[str, str]:
     return known
 
 
-def _variables(config: Config, found: Mapping[str, str], source: str) -> dict[str, Any]:
+def variables(config: Config, found: Mapping[str, str], source: str) -> dict[str, Any]:
     known = _known_variables(config)
-    ours = (PREFIX, *(f"{_variable(provider)}_" for provider in config.providers))
+    ours = (PREFIX, *(f"{variable(provider)}_" for provider in config.providers))
     for name in found:
         hint = did_you_mean(name, known) if name.startswith(ours) and name not in known else ""
         if hint or (name.startswith(PREFIX) and name not in known):
@@ -336,29 +304,15 @@ def _settings(config: Config, table: Mapping[str, Any], source: str) -> dict[str
     for name, value in table.items():
         if name == "providers":
             found |= _provider_settings(config, value, source)
-        elif name in _BY_NAME:
-            found[name] = _typed(_BY_NAME[name], value, source)
+        elif name in BY_NAME:
+            found[name] = typed(BY_NAME[name], value, source)
         else:
-            known = [*_BY_NAME, "providers"]
+            known = [*BY_NAME, "providers"]
             raise ConfigurationError(
                 f'{source} has "{safe(name, 60)}", which is no setting{did_you_mean(name, known)}',
                 next_step=f"Known: {', '.join(known)}.",
             )
     return found
-
-
-def _typed(setting: Setting, value: Any, source: str) -> Any:
-    if setting.kind is float and isinstance(value, (int, float)) and not isinstance(value, bool):
-        if 0 < value < float("inf"):
-            return float(value)
-    elif setting.kind is list:
-        if isinstance(value, list) and all(isinstance(item, str) for item in value):
-            return value
-    elif setting.kind is str and isinstance(value, str) and value:
-        return value
-    wanted = {float: "a number above 0", list: "a list of texts", str: "a text"}[setting.kind]
-    place = "" if source == CALL else f"{source}: "
-    raise ConfigurationError(f"{place}{setting.name} must be {wanted}, not {safe(value, 60)}")
 
 
 def _provider_settings(config: Config, tables: Any, source: str) -> dict[str, Any]:

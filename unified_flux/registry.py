@@ -14,8 +14,9 @@ from importlib import metadata
 from typing import Any
 
 from unified_flux.adapter import API_VERSION, Adapter
-from unified_flux.config import Config, key_name
+from unified_flux.config import Config
 from unified_flux.errors import ConfigurationError, MissingKey
+from unified_flux.settings import key_name
 from unified_flux.text import did_you_mean, safe
 
 ADAPTERS = "unified_flux.adapters"

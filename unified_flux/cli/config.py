@@ -20,7 +20,7 @@ def command() -> None:
 def show(origin: bool, as_json: bool) -> None:
     """Show every setting and its value."""
     from unified_flux.cli.session import read_config
-    from unified_flux.config import SETTINGS, key_name
+    from unified_flux.settings import SETTINGS, key_name
 
     config = read_config({})
     keys = {key_name(provider) for provider in config.providers}

@@ -13,7 +13,7 @@ def command(as_json: bool) -> None:
     """Show the installed providers. Imports none of them and sends nothing."""
     from unified_flux import registry
     from unified_flux.cli.session import read_config
-    from unified_flux.config import key_name, url_name
+    from unified_flux.settings import key_name, url_name
 
     config = read_config({})
     found = []

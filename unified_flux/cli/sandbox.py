@@ -65,7 +65,7 @@ def _started(server: SandboxServer) -> SandboxServer:
 
 
 def _explain(key: str, meter: str, providers: dict[str, str]) -> None:
-    from unified_flux.config import key_name, url_name
+    from unified_flux.settings import key_name, url_name
 
     click.echo("the sandbox is ready; Ctrl-C ends it. In another shell:")
     for name, url in providers.items():

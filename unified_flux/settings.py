@@ -1,0 +1,69 @@
+"""The table of settings: names, kinds, defaults, and the variables that follow a provider's name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from unified_flux.errors import ConfigurationError
+from unified_flux.retry import Pace
+from unified_flux.text import safe
+
+PREFIX = "UNIFIED_FLUX_"
+CALL = "the call"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """One setting: its dotted name in TOML, its kind, its default, what it does."""
+
+    name: str
+    kind: type
+    default: Any
+    help: str
+    variable: bool = False
+
+
+_PACE = Pace()
+SETTINGS = (
+    Setting(name="provider", kind=str, default=None, help="which provider to use", variable=True),
+    Setting(name="model", kind=str, default="flux-kontext-pro", help="family or provider's model id", variable=True),
+    Setting(name="home", kind=str, default=None, help="folder for fetched pictures", variable=True),
+    Setting(name="allow", kind=list, default=[], help="losses allowed in translation, such as drop:seed"),
+    Setting(name="timeout", kind=float, default=_PACE.timeout, help="seconds until a picture must be done"),
+    Setting(name="retry_within", kind=float, default=_PACE.retry_within, help="seconds to get an unpaid exchange through"),
+    Setting(name="resend_within", kind=float, default=_PACE.resend_within, help="seconds in which a submit of unknown outcome is sent again under its own key"),
+    Setting(name="connect_timeout", kind=float, default=10.0, help="seconds to connect"),
+    Setting(name="read_timeout", kind=float, default=60.0, help="seconds between two bytes of an answer"),
+    Setting(name="spool_days", kind=float, default=7.0, help="days that fetched pictures stay in the spool"),
+)  # fmt: skip
+BY_NAME = {setting.name: setting for setting in SETTINGS}
+
+
+def key_name(provider: str) -> str:
+    """The variable that holds a provider's key."""
+    return f"{variable(provider)}_API_KEY"
+
+
+def url_name(provider: str) -> str:
+    """The variable that holds another address for a provider."""
+    return f"{variable(provider)}_BASE_URL"
+
+
+def variable(provider: str) -> str:
+    """A provider's name as variables spell it."""
+    return provider.upper().replace("-", "_")
+
+
+def typed(setting: Setting, value: Any, source: str) -> Any:
+    if setting.kind is float and isinstance(value, (int, float)) and not isinstance(value, bool):
+        if 0 < value < float("inf"):
+            return float(value)
+    elif setting.kind is list:
+        if isinstance(value, list) and all(isinstance(item, str) for item in value):
+            return value
+    elif setting.kind is str and isinstance(value, str) and value:
+        return value
+    wanted = {float: "a number above 0", list: "a list of texts", str: "a text"}[setting.kind]
+    place = "" if source == CALL else f"{source}: "
+    raise ConfigurationError(f"{place}{setting.name} must be {wanted}, not {safe(value, 60)}")
