@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import urllib.request
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from unified_flux import (
 )
 from unified_flux.config import load
 from unified_flux.sandbox.server import SandboxServer
+from unified_flux.wire import Output
 
 MakePng = Callable[..., bytes]
 MODELS = [
@@ -137,12 +139,66 @@ def test_one_failure_of_several_keeps_its_paid_siblings(
     assert result.failed[0].error.job is not None
 
 
-def test_when_every_picture_fails_the_error_that_may_have_cost_is_raised(
-    served: SandboxServer,
+def test_when_every_picture_fails_no_paid_job_is_forgotten(
+    served: SandboxServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nothing in hand: the caller must see it as an error."""
-    with client(served, "rivya") as one, pytest.raises(Moderated):
-        one.generate(request("a fox sandbox:moderated", n=2))
+    """The error that may have cost is raised, with all the others and their jobs on it."""
+    prompts = ("a fox sandbox:moderated", "a fox sandbox:slow", "a hen sandbox:slow")
+    asked = tuple(request(prompt) for prompt in prompts)
+    monkeypatch.setattr(ImageRequest, "pictures", lambda self: asked)
+    with client(served, "rivya", timeout=0.3) as one, pytest.raises(JobTimeout) as caught:
+        one.generate(request(n=3))
+    error = caught.value
+    assert [type(other) for other in error.siblings] == [Moderated, JobTimeout]
+    jobs = {str(found.job) for found in (error, *error.siblings)}
+    assert len(jobs) == meter(served)["rivya"]["accepted"] == 3
+    open_jobs = [found.job for found in (error, *error.siblings) if found.exit_code == 9]
+    assert all(f"unified-flux resume {job}" in str(error) for job in open_jobs)
+    assert [found["type"] for found in error.to_json()["siblings"]] == ["Moderated", "JobTimeout"]
+
+
+def test_a_sum_leaves_no_maybe_out(served: SandboxServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One picture for 4 credits and one that may have cost make an unknown sum, not 4 credits."""
+    asked = (request(), request("a fox sandbox:slow"))
+    monkeypatch.setattr(ImageRequest, "pictures", lambda self: asked)
+    with client(served, "rivya", timeout=0.3) as one:
+        result = one.generate(request(n=2))
+    assert result.images[0].charge.money is not None
+    assert result.charge.money is None
+    assert len(result.jobs) == 2
+
+
+def test_several_pictures_of_one_job_are_told_apart(
+    served: SandboxServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each has a number of its own, so that no file takes another's name."""
+    with client(served, "rivya") as one:
+        read = one.adapter.read
+
+        def twice(response: Any) -> Any:
+            found = read(response)
+            return replace(found, urls=found.urls * 2) if isinstance(found, Output) else found
+
+        monkeypatch.setattr(one.adapter, "read", twice)
+        result = one.generate(request(n=2))
+    assert [(image.index, image.asked) for image in result.images] == [
+        (1, 1), (2, 1), (3, 2), (4, 2)
+    ]  # fmt: skip
+
+
+def test_an_interrupted_call_does_not_spoil_the_next(served: SandboxServer) -> None:
+    """Ctrl-C in a notebook: the same client goes on working."""
+    heard: list[Any] = []
+
+    def interrupt(event: Any) -> None:
+        heard.append(event)
+        if len(heard) == 1:
+            raise KeyboardInterrupt
+
+    with client(served, "rivya", on_event=interrupt) as one:
+        with pytest.raises(KeyboardInterrupt):
+            one.generate(request())
+        assert one.generate(request()).images
 
 
 @pytest.mark.parametrize("word", ["reset-after", "500-accepted-once", "html-once-accepted"])
@@ -307,14 +363,14 @@ def test_balance_is_asked_where_it_is_documented(served: SandboxServer) -> None:
 def test_a_flat_envelope_is_a_setting(served: SandboxServer) -> None:
     """Vtrix's parameters travel flat where the configuration says so, and are accepted both ways."""
     Path("unified-flux.toml").write_text('[providers.vtrix]\nenvelope = "flat"')
-    settings = {"api_key": served.key, "base_url": served.providers["vtrix"]}
-    with Client.from_config("vtrix", **settings) as one:
+    key, url = served.key, served.providers["vtrix"]
+    with Client.from_config("vtrix", api_key=key, base_url=url) as one:
         wire = one.wire(one.translate(request()))
         assert wire[-1].json == {"model": "flux_kontext_pro", "prompt": "a fox sandbox:ready"}
         assert one.generate(request()).images
     Path("unified-flux.toml").write_text('[providers.vtrix]\nenvelope = "round"')
     with pytest.raises(ConfigurationError, match="one of input, flat"):
-        Client.from_config("vtrix", **settings)
+        Client.from_config("vtrix", api_key=key, base_url=url)
 
 
 def test_a_text_that_names_no_job_is_refused(served: SandboxServer) -> None:

@@ -162,8 +162,8 @@ def test_every_suffix_that_the_model_may_send_is_checked() -> None:
     """A model without a choice of format may send any."""
     Path("fox.jpg").touch()
     with pytest.raises(OutputError, match=r"fox\.jpg exists"):
-        Target("fox.png").check([{}], ("jpeg",))
-    Target("fox.png").check([{}], ("jpeg", "png"))
+        Target("fox.png").check([{}], ("png", "jpeg"))
+    Target("fox.png").check([{}], ("png",))
 
 
 def test_saving_writes_the_bytes_untouched_and_overwrites_nothing(

@@ -10,6 +10,7 @@ import pytest
 
 from unified_flux import ConfigurationError, registry
 from unified_flux.adapter import API_VERSION
+from unified_flux.config import Config
 from unified_flux.registry import Installed
 
 PLUGIN = """
@@ -76,6 +77,14 @@ def test_a_broken_plugin_is_told_and_the_others_still_load(
     with pytest.raises(ConfigurationError, match=says):
         registry.adapter_class("acme")
     assert registry.adapter_class("rivya").name == "rivya"
+
+
+def test_a_plugin_without_emulator_stands_in_nobodys_way(site: Path) -> None:
+    """With nothing configured the sandbox is one of an emulated provider; the other is told plainly."""
+    install(site, "unified-flux-acme", "acme_plugin:Acme", "raise RuntimeError('boom')")
+    assert registry.choose_provider(Config(registry.names()), sandbox=True) == "rivya"
+    with pytest.raises(ConfigurationError, match="acme has no emulator"):
+        registry.emulator_class("acme")
 
 
 def test_a_name_claimed_twice_loads_neither(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -82,3 +82,27 @@ def test_a_field_that_was_not_set_has_no_entry() -> None:
         "prompt_upsampling": False,
         "safety_tolerance": 2,
     }
+
+
+def test_pixels_that_a_card_states_for_a_ratio_are_no_approximation() -> None:
+    """A card may state the very size of a ratio and resolution; then nothing is lost."""
+    adapter, found = card("rivya", "flux-2-pro")
+    asked = ImageRequest(prompt="x", width=1536, height=864)
+    assert str(adapter.translate(asked, found).report["width"].outcome) == "approximated"
+    facts = {**found.facts, "sizes": {"16:9 1K": [1536, 864]}}
+    stated = Card("rivya", {**found.schema, "x-unified-flux": facts})
+    report = adapter.translate(asked, stated).report
+    assert {str(report[name].outcome) for name in ("width", "height")} == {"converted"}
+
+
+def test_leading_zeros_of_a_ratio_mean_nothing() -> None:
+    """016:09 is 16:9 on every model."""
+    for provider, model in (("vtrix", "flux_kontext_pro"), ("rivya", "flux-kontext-pro")):
+        report = translate(provider, model, aspect_ratio="016:09").report
+        assert report["aspect_ratio"].became == "16:9"
+
+
+def test_the_nearest_ratio_is_offered_for_a_providers_own_parameter() -> None:
+    """`extra` gets the same help as the field."""
+    made = translate("rivya", "flux-kontext-pro", extra={"rivya": {"aspectRatio": "3:2"}})
+    assert made.report["extra.rivya.aspectRatio"].nearest == "4:3"

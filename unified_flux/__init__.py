@@ -10,6 +10,7 @@ __version__ = "0.1.0"
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from unified_flux.client import Client as Client
+    from unified_flux.effects import Event as Event
     from unified_flux.errors import (
         Charged as Charged,
         ConfigurationError as ConfigurationError,
@@ -44,10 +45,12 @@ if TYPE_CHECKING:
     )
     from unified_flux.request import ImageRequest as ImageRequest, Reference as Reference
     from unified_flux.result import Failed as Failed, Image as Image, ImageResult as ImageResult
+    from unified_flux.translation import Translation as Translation
     from unified_flux.wire import Job as Job, Phase as Phase
 
 _ROOMS = {
     "client": ("Client",),
+    "effects": ("Event",),
     "errors": (
         "Charged",
         "ConfigurationError",
@@ -77,6 +80,7 @@ _ROOMS = {
     "report": ("Entry", "Outcome", "Policy", "Report"),
     "request": ("ImageRequest", "Reference"),
     "result": ("Failed", "Image", "ImageResult"),
+    "translation": ("Translation",),
     "wire": ("Job", "Phase"),
 }
 _ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names}

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 from urllib.parse import urlsplit
 
 from unified_flux import config as configuration, flow, registry
@@ -87,22 +87,40 @@ class Client:
 
     @classmethod
     def from_config(
-        cls, provider: str | None = None, *, sandbox: bool = False, **settings: Any
+        cls,
+        provider: str | None = None,
+        *,
+        api_key: str | None = None,
+        base_url: str | None = None,
+        sandbox: bool = False,
+        allow: Iterable[str] = (),
+        adapt: bool = False,
+        timeout: float | None = None,
+        on_event: Callable[[Event], None] | None = None,
     ) -> Self:
-        """A client for the provider that the configuration chooses.
+        """A client for the provider that the configuration chooses, see docs/configuration.md.
 
         Args:
             provider: Chooses it here.
             sandbox: Use its emulator; with nothing configured, any provider's.
-            settings: As for `Client`.
+            api_key, base_url, allow, adapt, timeout, on_event: As for `Client`.
 
         Raises:
-            MissingKey: When nothing is configured, or the chosen provider has no key.
+            MissingKey: When nothing is configured.
             ConfigurationError: When several keys are there and no provider is chosen.
         """
-        config = settings.pop("config", None) or configuration.load(registry.names())
-        chosen = provider or registry.choose_provider(config, sandbox=sandbox)
-        return cls(chosen, sandbox=sandbox, config=config, **settings)
+        config = configuration.load(registry.names())
+        return cls(
+            provider or registry.choose_provider(config, sandbox=sandbox),
+            api_key=api_key,
+            base_url=base_url,
+            sandbox=sandbox,
+            allow=allow,
+            adapt=adapt,
+            timeout=timeout,
+            on_event=on_event,
+            config=config,
+        )
 
     def __enter__(self) -> Self:
         return self
@@ -127,7 +145,11 @@ class Client:
         return local and key is not None and key.for_sandbox
 
     def card(self, model: str | None = None) -> Card:
-        """The card of a family or model id, of the configured model where none is named."""
+        """The card of a family or model id, of the configured model where none is named.
+
+        Raises:
+            InvalidRequest: When the provider has no such model.
+        """
         return choose(self.adapter.cards, model or self.config.get("model"))
 
     def translate(self, request: ImageRequest) -> Translation:
@@ -139,10 +161,10 @@ class Client:
         return require(self.preview(request), self.policy)
 
     def preview(self, request: ImageRequest) -> Translation:
-        """The same for a request that `translate` refuses: losses and faults stand in the report.
+        """Like `translate`, and refuses no loss: losses and faults stand in the report.
 
         Raises:
-            InvalidRequest: When the model or a reference is none.
+            InvalidRequest: When the model is unknown or a reference unusable.
         """
         references = open_references(request.references)
         return self.adapter.translate(request, self.card(request.model), references)
@@ -162,7 +184,11 @@ class Client:
 
         Raises:
             TranslationError: When the request cannot be said; nothing was sent.
-            UnifiedFluxError: When no picture came; `charged` says whether money may be gone.
+            MissingKey: When there is no key; nothing was sent.
+            OutcomeUnknown, JobTimeout, DownloadFailed: When money may be gone and no picture is
+                here; `job` and `next_step` say how to go on.
+            ProviderError: When the provider refused; `charged` says whether it cost.
+            UnifiedFluxError: Where several pictures failed, the others' errors are its `siblings`.
         """
         card = self.card(request.model)
         references = open_references(request.references)
@@ -205,6 +231,7 @@ class Client:
 
         Raises:
             UnifiedFluxError: When the provider documents no way to ask.
+            MissingKey, Unauthorized: When the key is not there or not good.
         """
         wire = self.adapter.balance()
         if wire is None:

@@ -211,10 +211,9 @@ class Target:
             raise OutputError(f"-o knows no {{{safe(name)}}}; it knows {known}")
         _probe(folder)
         if "job" not in self._fields and not self.force:
-            likely = [self.wanted_format] if self.wanted_format in formats else formats
             for index, values in enumerate(names, 1):
-                for kind in likely:
-                    path = self.path(values, EXTENSION[str(kind)], index, len(names))
+                for kind in formats:
+                    path = self.path(values, EXTENSION[kind], index, len(names))
                     _free(path)
                     _free(sidecar(path))
 

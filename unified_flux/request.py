@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from math import isfinite, isnan
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from unified_flux.errors import InvalidRequest, Problem
 from unified_flux.geometry import PIXELS, parse_ratio
@@ -87,6 +87,29 @@ class ImageRequest:
     n: int | None = None
     client_request_id: str | None = None
     extra: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
+
+    if TYPE_CHECKING:
+        # What is accepted is wider than what is kept.
+        def __init__(
+            self,
+            *,
+            prompt: str,
+            model: str | None = None,
+            references: Iterable[Reference | Origin] | Reference | Origin = (),
+            aspect_ratio: str | None = None,
+            resolution: str | None = None,
+            width: int | None = None,
+            height: int | None = None,
+            output_format: str | None = None,
+            seed: int | None = None,
+            prompt_upsampling: bool | None = None,
+            safety_tolerance: int | None = None,
+            translate_prompt: bool | None = None,
+            watermark: str | None = None,
+            n: int | None = None,
+            client_request_id: str | None = None,
+            extra: Mapping[str, Mapping[str, Any]] = ...,
+        ) -> None: ...
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "references", _as_references(self.references))

@@ -106,10 +106,13 @@ class Asked:
         ]
 
     def formats(self) -> tuple[str, ...]:
-        """The formats that the model may send: its card's, or any where it has no say."""
+        """The formats that may come: the one asked for, the card's, or any where it has no say."""
         card = self.session.client.card(self.request.model)
-        leaf = card.leaves.get(card.fields.get("output_format", ""), {})
-        return tuple(kind for kind in leaf.get("enum", EXTENSION) if kind in EXTENSION)
+        leaf = card.leaves.get(card.fields.get("output_format", ""))
+        if leaf is None:
+            return tuple(EXTENSION)
+        asked = self.request.output_format
+        return (asked,) if asked in leaf["enum"] else tuple(filter(None, leaf["enum"]))
 
     def explain(self, report: Report) -> Report:
         """The report, saying so where `-o` chose the format."""
