@@ -111,8 +111,9 @@ class Asked:
         leaf = card.leaves.get(card.fields.get("output_format", ""))
         if leaf is None:
             return tuple(EXTENSION)
+        options = tuple(str(option) for option in leaf["enum"] if option is not None)
         asked = self.request.output_format
-        return (asked,) if asked in leaf["enum"] else tuple(filter(None, leaf["enum"]))
+        return (asked,) if asked in options and asked is not None else options
 
     def explain(self, report: Report) -> Report:
         """The report, saying so where `-o` chose the format."""
