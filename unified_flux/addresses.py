@@ -61,6 +61,7 @@ def _looks_like_address(host: str) -> bool:
     return ":" in host or last.isdigit() or last.lower().startswith("0x")
 
 
+@lru_cache(maxsize=256)
 def split_url(url: str) -> SplitResult | None:
     """The parts of a URL, None where it is none or a control character or space hides in it."""
     if any(ord(char) <= 0x20 or ord(char) == 0x7F for char in url):

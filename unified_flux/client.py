@@ -6,7 +6,6 @@ import random
 import shlex
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
 from functools import cached_property
 from types import TracebackType
 from typing import Self
@@ -201,10 +200,7 @@ class Client:
             report = require(whole, self.policy).report
             run(flow.bring_references(asks[0]), world)
         outcomes = run_all([flow.generate(ask) for ask in asks], world)
-        result = self._result(card, outcomes, [ask.request for ask in asks])
-        return replace(
-            result, report=report or result.report, request=request, references=references
-        )
+        return self._result(card, outcomes, request, references, report)
 
     def wait(self, job: Job | str) -> ImageResult:
         """Poll and fetch a job that is already accepted; nothing is submitted.
@@ -224,7 +220,7 @@ class Client:
             )
         card = self.card(found.model)
         following = flow.follow(self.adapter, card, found, self._pace, self._rng)
-        return self._result(card, run_all([following], self._world()), [])
+        return self._result(card, run_all([following], self._world()))
 
     def balance(self) -> Money:
         """What the account holds, in the provider's unit.
@@ -265,12 +261,14 @@ class Client:
         self,
         card: Card,
         outcomes: Sequence[Finished | UnifiedFluxError],
-        requests: Sequence[ImageRequest],
+        request: ImageRequest | None = None,
+        references: tuple[OpenedReference, ...] = (),
+        report: Report | None = None,
     ) -> ImageResult:
         """The pictures that came; raises where none did, with every error in one."""
         images: list[Image] = []
         failed: list[Failed] = []
-        report = Report(entries=())
+        requests = request.pictures() if request else ()
         for asked, outcome in enumerate(outcomes, 1):
             if isinstance(outcome, UnifiedFluxError):
                 failed.append(Failed(index=asked, error=self._guide(outcome)))
@@ -278,7 +276,8 @@ class Client:
             seed = requests[asked - 1].seed if requests else None
             images += _images(outcome, asked, seed, len(images))
             failed += [Failed(index=asked, error=self._guide(error)) for error in outcome.missing]
-            report = outcome.translation.report if outcome.translation else report
+            if report is None and outcome.translation:
+                report = outcome.translation.report
         if not images:
             raise _one_of([one.error for one in failed])
         return ImageResult(
@@ -286,7 +285,9 @@ class Client:
             model=card.model,
             images=tuple(images),
             failed=tuple(failed),
-            report=report,
+            report=report or Report(entries=()),
+            request=request,
+            references=references,
             sandbox=self.sandbox,
             seconds=max(image.seconds for image in images),
         )

@@ -265,7 +265,7 @@ def _unknown(
 def _read(talk: Talk, response: WireResponse) -> Job | Output:
     """The answer of a submit or poll, with what is odd about it as notes."""
     found = talk.adapter.read(response)
-    job = replace(_job(found), model=talk.card.model)
+    job = _job(found)
     odd = []
     # Only what ends a job is worth the check: of a running one nothing is read but id and word.
     if job.phase is not Phase.RUNNING:
@@ -274,8 +274,9 @@ def _read(talk: Talk, response: WireResponse) -> Job | Output:
     if job.word not in talk.adapter.phases:
         odd.append(f'unknown status word "{safe(job.word, 60)}", taken for still running')
     known = talk.job.notes if talk.job else ()
-    job = replace(job, notes=(*known, *(note for note in odd if note not in known)))
-    return replace(found, job=job) if isinstance(found, Output) else job
+    notes = (*known, *(note for note in odd if note not in known))
+    job = replace(job, model=talk.card.model, notes=notes)
+    return Output(job=job, urls=found.urls) if isinstance(found, Output) else job
 
 
 def _wait(
