@@ -219,6 +219,7 @@ def test_once_unknown_no_refusal_makes_it_known(status: int) -> None:
     assert isinstance(driven.error, OutcomeUnknown)
     assert driven.error.exit_code == 9
     assert "no" in driven.error.message
+    assert "its idempotency key: key-1" in str(driven.error)
     assert len(driven.of(Purpose.SUBMIT)) == 2
 
 

@@ -95,7 +95,7 @@ def generate(ask: Ask) -> Flow:
     Raises:
         UnifiedFluxError: Whatever the retry table cannot mend, with provider, model and job on it.
     """
-    talk = Talk(ask.adapter, ask.card, ask.pace, ask.rng)
+    talk = Talk(ask.adapter, ask.card, ask.pace, ask.rng, ask.idempotency_key)
     try:
         translation = _translate(ask)
         yield from talk.begin()
@@ -253,12 +253,13 @@ def _unknown(
         later = "; sent again under the same key: "
         later += "the same again" if last.message == first.message else last.message
     name = talk.adapter.name
+    named = f" (its idempotency key: {talk.key})" if talk.adapter.idempotent else ""
     return OutcomeUnknown(
         f"{name} may or may not have taken the paid submit: {first.message}{later}",
         charged=Charged.MAYBE,
         request_id=first.request_id,
-        next_step=f"Look at your account at {name} before asking again: it may hold the picture "
-        "and have charged for it. Nothing will be sent again by itself.",
+        next_step=f"Look at your account at {name} before asking again{named}: it may hold the "
+        "picture and have charged for it. Nothing will be sent again by itself.",
     )
 
 

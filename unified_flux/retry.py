@@ -112,8 +112,16 @@ def _refusal(adapter: Adapter, response: WireResponse) -> ProviderError:
 class Talk:
     """The state of one conversation: when it is, when it must end, which job it is about."""
 
-    def __init__(self, adapter: Adapter, card: Card | None, pace: Pace, rng: random.Random) -> None:
+    def __init__(
+        self,
+        adapter: Adapter,
+        card: Card | None,
+        pace: Pace,
+        rng: random.Random,
+        idempotency_key: str = "",
+    ) -> None:
         self.adapter = adapter
+        self.key = idempotency_key
         self._card = card
         self.pace = pace
         self.rng = rng
