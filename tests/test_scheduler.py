@@ -156,3 +156,17 @@ def test_an_interrupted_person_is_told_what_goes_on(
             watch(Event(phase, job if phase in {Phase.ACCEPTED, Phase.DONE} else None))
         raise KeyboardInterrupt
     assert capsys.readouterr().err == says
+
+
+@pytest.mark.parametrize(
+    ("notes", "says"),
+    [([None, None], ""), (["again", "again"], "again\n"), ([None, "again"], "again\n")],
+)
+def test_only_what_is_sent_again_is_told_and_only_once(
+    notes: list[str | None], says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Two pictures that are sent side by side are no repetition; the flow says which is one."""
+    with Watch(quiet=False) as watch:
+        for note in notes:
+            watch(Event(Phase.SENDING, None, note))
+    assert capsys.readouterr().err == says

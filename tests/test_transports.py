@@ -18,9 +18,10 @@ from unified_flux import NotDelivered, OutcomeUnknown, ProtocolError, Reference,
 from unified_flux.output import Spool
 from unified_flux.references import open_references
 from unified_flux.secret import Secret
+from unified_flux.settings import Network
 from unified_flux.transports import guard, http
 from unified_flux.transports.encoding import Body, encode, encode_json
-from unified_flux.transports.http import HttpTransport, Network
+from unified_flux.transports.http import HttpTransport
 from unified_flux.transports.signing import Signer
 from unified_flux.wire import BLOCK, OpenedReference, Part, Placeholder, Purpose, WireRequest
 

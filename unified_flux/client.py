@@ -19,7 +19,6 @@ from unified_flux.contract import Card, choose
 from unified_flux.effects import Event
 from unified_flux.errors import InvalidRequest, UnifiedFluxError
 from unified_flux.flow import Ask, Finished
-from unified_flux.images import sniff
 from unified_flux.money import Money
 from unified_flux.output import Spool, differences
 from unified_flux.references import open_references
@@ -29,7 +28,7 @@ from unified_flux.result import Failed, Image, ImageResult
 from unified_flux.retry import Pace
 from unified_flux.scheduler import Transport, World, run, run_all
 from unified_flux.secret import SANDBOX_PREFIX, Secret
-from unified_flux.settings import key_name, url_name
+from unified_flux.settings import Network, key_name, url_name
 from unified_flux.text import safe
 from unified_flux.translation import Translation, require, shown
 from unified_flux.transports.signing import Signer
@@ -321,7 +320,7 @@ class Client:
         return self._emulated_transport() if self.emulated else self._http_transport()
 
     def _http_transport(self) -> Transport:
-        from unified_flux.transports.http import HttpTransport, Network
+        from unified_flux.transports.http import HttpTransport
 
         signer = Signer(self.adapter, self.config.secret(self.provider))
         bundle, proxies = configuration.network_environment()
@@ -352,13 +351,13 @@ def _one_of(errors: list[UnifiedFluxError]) -> UnifiedFluxError:
 
 def _images(finished: Finished, asked: int, seed: int | None, before: int) -> Iterator[Image]:
     for index, blob in enumerate(finished.blobs, before + 1):
-        header = sniff(blob.head)
-        width, height = (header.width, header.height) if header else (0, 0)
+        if blob.header is None:
+            raise LookupError("a flow hands on nothing but pictures")
         yield Image(
             blob=blob,
-            format=header.format if header else None,
-            width=width,
-            height=height,
+            format=blob.header.format,
+            width=blob.header.width,
+            height=blob.header.height,
             job=finished.job,
             charge=finished.job.charge,
             index=index,
@@ -368,6 +367,6 @@ def _images(finished: Finished, asked: int, seed: int | None, before: int) -> It
             seconds=finished.seconds,
             notes=(
                 *finished.job.notes,
-                *differences(finished.translation, header, blob.whole),
+                *differences(finished.translation, blob.header, blob.whole),
             ),
         )

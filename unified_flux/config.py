@@ -201,9 +201,9 @@ def load(
     folder = folder or working_folder()
     config = Config(tuple(providers)).overridden(arguments or {})
     shell = os.environ if environ is None else environ
-    _add(config, variables(config, shell, "the environment"), "the environment", 1)
+    _add(config, _variables(config, shell, "the environment"), "the environment", 1)
     dotenv = folder / ".env"
-    _add(config, variables(config, _dotenv(config, dotenv), ".env"), ".env", 2)
+    _add(config, _variables(config, _dotenv(config, dotenv), ".env"), ".env", 2)
     project, table = _project_file(folder)
     _add(config, _settings(config, table, str(project)), str(project), 3)
     user = user_file or user_config_file()
@@ -248,7 +248,8 @@ def _known_variables(config: Config) -> dict[str, str]:
     return known
 
 
-def variables(config: Config, found: Mapping[str, str], source: str) -> dict[str, Any]:
+def _variables(config: Config, found: Mapping[str, str], source: str) -> dict[str, Any]:
+    """What a source's variables set; one that is nearly ours is a slip, not a stranger."""
     known = _known_variables(config)
     ours = (PREFIX, *(f"{variable(provider)}_" for provider in config.providers))
     for name in found:

@@ -92,6 +92,11 @@ class Card:
         rules = self.references
         return tuple(rules.get("keys", ())) or ((rules["items"],) if "items" in rules else ())
 
+    def options(self, field: str) -> tuple[str, ...]:
+        """The words that the model takes for one of our fields; empty where it has no such list."""
+        listed = self.leaves.get(self.fields.get(field, ""), {}).get("enum", ())
+        return tuple(str(option) for option in listed if option is not None)
+
     @cached_property
     def defaults(self) -> Mapping[str, Any]:
         """The provider's documented default of every key that has one."""

@@ -30,7 +30,6 @@ from unified_flux.errors import (
     Unauthorized,
     UnifiedFluxError,
 )
-from unified_flux.images import sniff
 from unified_flux.report import Policy
 from unified_flux.request import ImageRequest
 from unified_flux.retry import Fate, Pace, Talk, Verdict, answered, insist, slip
@@ -51,6 +50,7 @@ MAX_REDIRECTS = 5
 # Even a provider that names no pause between polls gets one, in seconds.
 LEAST_PAUSE = 0.05
 AT_ONCE = (0.0, 0.0)
+AGAIN = "no good answer yet; sending again"
 
 
 @dataclass(slots=True, kw_only=True)
@@ -210,7 +210,7 @@ def _submit(talk: Talk, wire: WireRequest) -> Generator[Effect, Answer, Job | Ou
     if talk.now >= talk.deadline:
         raise JobTimeout("the time was up before the paid submit; nothing was sent")
     while True:
-        yield from talk.tell(Phase.SENDING)
+        yield from talk.tell(Phase.SENDING, note=AGAIN if attempt else None)
         verdict = yield from talk.exchange(wire)
         found = _understood(talk, verdict)
         if isinstance(found, (Job, Output)):
@@ -362,7 +362,8 @@ def _fetch(talk: Talk, job: Job, url: str) -> Generator[Effect, Answer, Blob]:
 
 
 def _picture(blob: Blob, job: Job) -> Blob:
-    if sniff(blob.head) is None:
+    """The blob itself where it is a picture; whoever takes it on may rely on its header."""
+    if blob.header is None:
         raise DownloadFailed(
             f"what was fetched is no picture that we know; it is kept at {blob.path}",
             job=job,

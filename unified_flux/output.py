@@ -17,7 +17,7 @@ import threading
 import time
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +43,7 @@ class SpooledFile:
     path: Path
     size: int
     sha256: str
-    head: bytes = field(repr=False)
+    header: images.Header | None
     whole: bool = True
 
     def read(self) -> bytes:
@@ -105,7 +105,9 @@ class Spool:
             path.unlink(missing_ok=True)
             raise
         whole = header is None or images.is_whole(header, head, tail, size)
-        return SpooledFile(path=kept, size=size, sha256=digest.hexdigest(), head=head, whole=whole)
+        return SpooledFile(
+            path=kept, size=size, sha256=digest.hexdigest(), header=header, whole=whole
+        )
 
     def _full(self, folder: Path, error: OSError) -> TransportError:
         """The fault of one picture: worth another fetch where it was the home that was full."""
@@ -279,12 +281,9 @@ def _free(path: Path) -> None:
 
 
 def differences(
-    translation: Translation | None, header: images.Header | None, whole: bool = True
+    translation: Translation | None, header: images.Header, whole: bool
 ) -> Iterator[str]:
     """What a picture is that its payload did not ask for; providers round sizes, so ratios within 5 % pass."""
-    if header is None:
-        yield "the provider's bytes are no picture that we know"
-        return
     if not whole:
         yield "the provider's picture is cut off"
     if translation is None:

@@ -19,7 +19,7 @@ class Image:
 
     Attributes:
         blob: The bytes on disk.
-        format: `png`, `jpeg`, `webp` or `gif`, sniffed from the bytes; None where they are none.
+        format: `png`, `jpeg`, `webp` or `gif`, sniffed from the bytes.
         width, height: Pixels, read from the header; 0 where it does not say.
         index: 1, 2, ... among the pictures that came.
         asked: Which of the `n` asked pictures it belongs to; a job may bring several.
@@ -29,7 +29,7 @@ class Image:
     """
 
     blob: Blob
-    format: str | None
+    format: str
     width: int
     height: int
     job: Job

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,7 +25,25 @@ class Setting:
     variable: bool = False
 
 
-_PACE = Pace()
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Network:
+    """Settings of the wire; times in seconds.
+
+    Attributes:
+        connect_timeout, read_timeout: For connecting, and between two bytes of an answer.
+        total_timeout: For one whole answer.
+        ca_bundle: A file of certificates, None for the one that requests ships.
+        proxies: The proxies for a URL, as requests takes them.
+    """
+
+    connect_timeout: float = 10.0
+    read_timeout: float = 60.0
+    total_timeout: float = 300.0
+    ca_bundle: str | None = None
+    proxies: Callable[[str], Mapping[str, str]] = lambda url: {}
+
+
+_PACE, _NETWORK = Pace(), Network()
 SETTINGS = (
     Setting(name="provider", kind=str, default=None, help="which provider to use", variable=True),
     Setting(name="model", kind=str, default="flux-kontext-pro", help="family or provider's model id", variable=True),
@@ -33,8 +52,8 @@ SETTINGS = (
     Setting(name="timeout", kind=float, default=_PACE.timeout, help="seconds until a picture must be done"),
     Setting(name="retry_within", kind=float, default=_PACE.retry_within, help="seconds to get an unpaid exchange through"),
     Setting(name="resend_within", kind=float, default=_PACE.resend_within, help="seconds in which a submit of unknown outcome is sent again under its own key"),
-    Setting(name="connect_timeout", kind=float, default=10.0, help="seconds to connect"),
-    Setting(name="read_timeout", kind=float, default=60.0, help="seconds between two bytes of an answer"),
+    Setting(name="connect_timeout", kind=float, default=_NETWORK.connect_timeout, help="seconds to connect"),
+    Setting(name="read_timeout", kind=float, default=_NETWORK.read_timeout, help="seconds between two bytes of an answer"),
     Setting(name="spool_days", kind=float, default=7.0, help="days that fetched pictures stay in the spool"),
 )  # fmt: skip
 BY_NAME = {setting.name: setting for setting in SETTINGS}

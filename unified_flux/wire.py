@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from unified_flux.errors import ProtocolError, ProviderError
+from unified_flux.images import Header
 from unified_flux.money import Charge
 from unified_flux.text import safe
 
@@ -51,8 +52,8 @@ class Blob(Protocol):
         """False where a known format lacks its end."""
 
     @property
-    def head(self) -> bytes:
-        """The first bytes, enough to sniff format and dimensions."""
+    def header(self) -> Header | None:
+        """Format and dimensions, None where the bytes are no picture that we know."""
 
     def read(self) -> bytes:
         """All of them."""

@@ -24,7 +24,8 @@ def transport_to(
     from unified_flux.output import Spool
     from unified_flux.registry import make_adapter
     from unified_flux.secret import Secret
-    from unified_flux.transports.http import HttpTransport, Network
+    from unified_flux.settings import Network
+    from unified_flux.transports.http import HttpTransport
     from unified_flux.transports.signing import Signer
 
     adapter = make_adapter(provider, base)

@@ -76,7 +76,7 @@ class Delivery:
             click.echo(self._line(image, path))
 
     def _write(self, image: Image) -> Path:
-        extension = EXTENSION.get(image.format or "", ".bin")
+        extension = EXTENSION[image.format]
         names = {**self.names[image.asked - 1], "job": image.job.id, "index": image.index}
         path = self.target.path(names, extension, image.index, self._count)
         image.save(path, force=self.target.force)
@@ -99,7 +99,7 @@ class Delivery:
 
     def _line(self, image: Image, path: Path) -> str:
         where = f"{self.result.provider}/{self.result.model}"
-        size = f"{image.width}x{image.height} {image.format or 'unknown format'}"
+        size = f"{image.width}x{image.height} {image.format}"
         place = f"sandbox {where}" if self.result.sandbox else where
         return f"{safe(path)}  {size}  {place}  {self._price(image.charge)}  {image.seconds:.1f} s"
 

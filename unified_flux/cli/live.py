@@ -43,8 +43,8 @@ class Watch:
 
     def __call__(self, event: Event) -> None:
         """An event of a flow."""
-        if event.phase is self._phase is Phase.SENDING and not self._quiet and not self._told:
-            click.echo("no good answer yet; sending again", err=True)
+        if event.phase is Phase.SENDING and event.note and not self._quiet and not self._told:
+            click.echo(event.note, err=True)
             self._told = True
         self._phase = event.phase
         self._progress = event.job.progress if event.job else None

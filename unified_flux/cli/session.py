@@ -107,13 +107,9 @@ class Asked:
 
     def formats(self) -> tuple[str, ...]:
         """The formats that may come: the one asked for, the card's, or any where it has no say."""
-        card = self.session.client.card(self.request.model)
-        leaf = card.leaves.get(card.fields.get("output_format", ""))
-        if leaf is None:
-            return tuple(EXTENSION)
-        options = tuple(str(option) for option in leaf["enum"] if option is not None)
+        options = self.session.client.card(self.request.model).options("output_format")
         asked = self.request.output_format
-        return (asked,) if asked in options and asked is not None else options
+        return (asked,) if asked is not None and asked in options else options or tuple(EXTENSION)
 
     def explain(self, report: Report) -> Report:
         """The report, saying so where `-o` chose the format."""
@@ -141,8 +137,8 @@ def ask(values: Mapping[str, Any], *, fallback: str, **settings: Any) -> Asked:
     card = session.client.card()
     extra = _extra(card, values["sets"])
     # `-o x.png` asks for png where the model has a choice that includes it.
-    leaf = card.leaves.get(card.fields.get("output_format", ""), {})
-    suggested = target.wanted_format if target.wanted_format in leaf.get("enum", ()) else None
+    wanted = target.wanted_format
+    suggested = wanted if wanted in card.options("output_format") else None
     width, height = values["size"] or (None, None)
     request = ImageRequest(
         prompt=read_prompt(values["prompt"]),

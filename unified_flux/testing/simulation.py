@@ -18,6 +18,7 @@ from typing import Any, Generic, TypeVar
 
 from unified_flux.effects import Answer, Effect, Event, Exchange, Pause
 from unified_flux.errors import UnifiedFluxError
+from unified_flux.images import Header, sniff
 from unified_flux.wire import Purpose, WireRequest, WireResponse
 
 # A flow that is still talking after so many effects will not end by itself.
@@ -193,9 +194,9 @@ class MemoryBlob:
         return True
 
     @property
-    def head(self) -> bytes:
-        """All of it: it is small."""
-        return self.data
+    def header(self) -> Header | None:
+        """What its first bytes say."""
+        return sniff(self.data)
 
     def read(self) -> bytes:
         """All of it."""

@@ -11,8 +11,7 @@ from __future__ import annotations
 import ssl
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator
 from functools import cached_property
 from typing import Any
 from urllib.parse import urlsplit
@@ -31,6 +30,7 @@ from unified_flux.errors import (
     UnifiedFluxError,
 )
 from unified_flux.output import Spool
+from unified_flux.settings import Network
 from unified_flux.transports.encoding import encode
 from unified_flux.transports.guard import GUARDED, TRACKED, progress, vet
 from unified_flux.transports.signing import Signer
@@ -38,24 +38,6 @@ from unified_flux.wire import MAX_ANSWER_BYTES, Purpose, WireRequest, WireRespon
 
 MAX_PICTURE_BYTES = 256 * 1024 * 1024
 BLOCK = 64 * 1024
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Network:
-    """Settings of the wire; times in seconds.
-
-    Attributes:
-        connect_timeout, read_timeout: For connecting, and between two bytes of an answer.
-        total_timeout: For one whole answer.
-        ca_bundle: A file of certificates, None for the one that requests ships.
-        proxies: The proxies for a URL, as requests takes them.
-    """
-
-    connect_timeout: float = 10.0
-    read_timeout: float = 60.0
-    total_timeout: float = 300.0
-    ca_bundle: str | None = None
-    proxies: Callable[[str], Mapping[str, str]] = lambda url: {}
 
 
 class _Pools(HTTPAdapter):
