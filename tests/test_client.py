@@ -298,7 +298,7 @@ def test_events_tell_every_phase(served: SandboxServer) -> None:
     with client(served, "rivya", on_event=heard.append) as one:
         one.generate(request())
     phases = list(dict.fromkeys(str(event.phase) for event in heard))
-    assert phases == ["prepared", "sending", "accepted", "fetching", "done"]
+    assert phases == ["prepared", "sending", "accepted", "done", "fetching", "saved"]
     assert all(event.job is not None for event in heard[2:])
 
 

@@ -25,14 +25,14 @@ from unified_flux.errors import (
     RateLimited,
     Unauthorized,
     UnifiedFluxError,
-    UnsupportedField,
 )
-from unified_flux.flow import Ask, Finished, follow, generate
+from unified_flux.fetching import Finished
+from unified_flux.flow import Ask, follow, generate
 from unified_flux.references import open_references
 from unified_flux.request import ImageRequest, Reference
 from unified_flux.retry import Pace
 from unified_flux.testing.simulation import Clock, Driven, drive, picture, reply
-from unified_flux.wire import Job, Phase, Purpose, WireRequest, WireResponse
+from unified_flux.wire import Job, OpenedReference, Phase, Purpose, WireRequest, WireResponse
 
 from conftest import png  # isort: skip
 
@@ -59,12 +59,21 @@ QUEUED = {"rivya": _rivya("queued"), "vtrix": _vtrix("in_progress")}
 DONE = {"rivya": _rivya("succeeded"), "vtrix": _vtrix("completed")}
 
 
-def ask(provider: str = "rivya", pace: Pace | None = None, **fields: Any) -> Ask:
+def ask(
+    provider: str = "rivya",
+    pace: Pace | None = None,
+    references: tuple[OpenedReference, ...] = (),
+    **fields: Any,
+) -> Ask:
     adapter = registry.make_adapter(provider)
+    card = choose(adapter.cards, "flux-kontext-pro")
+    origins = [Reference(b"") for _ in references]
+    request = ImageRequest(**{"prompt": "a fox", "references": origins, **fields})
     return Ask(
         adapter=adapter,
-        card=choose(adapter.cards, "flux-kontext-pro"),
-        request=ImageRequest(**{"prompt": "a fox", **fields}),
+        card=card,
+        translation=adapter.translate(request, card, references),
+        id="job-1",
         idempotency_key="key-1",
         pace=pace or Pace(),
         rng=random.Random(7),
@@ -462,7 +471,7 @@ class Slips(registry.adapter_class("vtrix")):  # type: ignore[misc]
 
 @pytest.mark.parametrize(
     ("method", "exit_code", "submits"),
-    [("translate", 8, 0), ("submit", 8, 0), ("read", 9, 1), ("poll", 9, 1), ("refusal", 9, 1)],
+    [("submit", 8, 0), ("read", 9, 1), ("poll", 9, 1), ("refusal", 9, 1)],
 )
 def test_a_slip_of_a_plugin_never_hides_what_may_be_paid(
     method: str, exit_code: int, submits: int
@@ -487,8 +496,7 @@ def test_a_slip_of_a_plugin_never_hides_what_may_be_paid(
 def test_nothing_paid_is_sent_after_the_deadline() -> None:
     """An upload that used up the time leaves nothing for a picture: stop before paying."""
     clock = Clock()
-    given = ask(pace=Pace(timeout=1))
-    given.references = open_references([Reference(png())])
+    given = ask(pace=Pace(timeout=1), references=open_references([Reference(png())]))
 
     def answers(request: WireRequest) -> WireResponse | UnifiedFluxError:
         clock.now += 2
@@ -511,7 +519,8 @@ def test_of_several_pictures_of_one_job_the_good_ones_are_kept() -> None:
         return reply(200, QUEUED["rivya"] if request.purpose is Purpose.SUBMIT else two)
 
     finished = drive(generate(ask()), answers).outcome()
-    assert (len(finished.blobs), len(finished.missing)) == (1, 1)
+    assert [blob is None for blob in finished.blobs] == [False, True]
+    assert len(finished.missing) == 1
 
 
 def test_a_page_in_place_of_a_picture_is_not_delivered_as_one() -> None:
@@ -543,13 +552,6 @@ def test_an_id_that_could_steer_a_terminal_is_no_id(identity: str) -> None:
     assert isinstance(driven.error, OutcomeUnknown)
 
 
-def test_nothing_is_sent_for_a_request_that_cannot_be_said() -> None:
-    """Translation comes before every effect."""
-    driven = drive(generate(ask(seed=7)), Provider("rivya"))
-    assert isinstance(driven.error, UnsupportedField)
-    assert driven.effects == []
-
-
 def test_a_body_that_broke_off_on_our_side_is_not_an_unknown_outcome() -> None:
     """A reference that changed while it was sent cuts the request: it was never whole."""
     driven = talk("vtrix", submit=[InvalidRequest("a reference changed")])
@@ -561,8 +563,7 @@ def test_a_job_can_be_followed_without_submitting() -> None:
     """What was accepted earlier is polled at once and fetched."""
     given = ask()
     job = Job(provider="rivya", model="flux-kontext-pro", id="task_1")
-    flow = follow(given.adapter, given.card, job, given.pace, given.rng)
-    driven = drive(flow, Provider("rivya"))
+    driven = drive(follow(given, job), Provider("rivya"))
     assert driven.outcome().job.id == "task_1"
     assert driven.of(Purpose.SUBMIT) == []
     assert driven.pauses == [0.0]

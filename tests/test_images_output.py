@@ -91,7 +91,7 @@ def test_old_pictures_leave_the_spool_and_young_ones_stay(tmp_path: Path, jpeg: 
     spool = Spool(tmp_path / "spool")
     old, young = spool.take([jpeg]), spool.take([jpeg])
     os.utime(old.path, (0, 0))
-    spool.purge(older_than=60)
+    spool.purge(60, 1e9)
     assert not old.path.exists()
     assert young.path.exists()
 
@@ -105,9 +105,9 @@ def test_purging_touches_nothing_but_what_the_spool_wrote(tmp_path: Path, jpeg: 
     for path in (own, kept.path):
         os.utime(path, (0, 0))
     (tmp_path / "link").symlink_to(tmp_path / "spool")
-    Spool(tmp_path / "link").purge(older_than=60)
+    Spool(tmp_path / "link").purge(60, 1e9)
     assert kept.path.exists()
-    spool.purge(older_than=60)
+    spool.purge(60, 1e9)
     assert own.exists()
     assert not kept.path.exists()
 

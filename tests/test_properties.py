@@ -360,7 +360,7 @@ def test_no_peer_makes_a_flow_endless_or_pay_twice(
     ask = Ask(
         adapter=adapter,
         card=adapter.cards[-1],
-        request=ImageRequest(prompt="a fox"),
+        translation=adapter.translate(ImageRequest(prompt="a fox"), adapter.cards[-1]),
         idempotency_key="key-1",
         pace=pace,
         rng=random.Random(seed),

@@ -141,7 +141,7 @@ def test_a_signature_in_an_address_stays_out_of_the_log(caplog: pytest.LogCaptur
         ([Phase.PREPARED], False, ""),
         ([Phase.SENDING], False, "a paid submit was on its way: look at your account\n"),
         ([Phase.ACCEPTED], False, "r/m/1 is accepted and goes on: unified-flux resume r/m/1\n"),
-        ([Phase.ACCEPTED, Phase.DONE], False, ""),
+        ([Phase.ACCEPTED, Phase.SAVED], False, ""),
         ([Phase.ACCEPTED], True, ""),
     ],
 )
@@ -153,7 +153,7 @@ def test_an_interrupted_person_is_told_what_goes_on(
     with pytest.raises(KeyboardInterrupt), Watch(quiet=False) as watch:
         watch.emulated = emulated
         for phase in phases:
-            watch(Event(phase, job if phase in {Phase.ACCEPTED, Phase.DONE} else None))
+            watch(Event(phase, job if phase in {Phase.ACCEPTED, Phase.SAVED} else None))
         raise KeyboardInterrupt
     assert capsys.readouterr().err == says
 

@@ -2,39 +2,34 @@
 
 from __future__ import annotations
 
-import random
-import shlex
-import uuid
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import cached_property
+import logging
+from collections.abc import Callable, Generator, Iterable, Iterator
+from pathlib import Path
 from types import TracebackType
 from typing import Self
-from urllib.parse import urlsplit
 
 from unified_flux import config as configuration, flow, registry
+from unified_flux.access import Access, open_journal
 from unified_flux.adapter import Adapter
-from unified_flux.addresses import is_loopback
 from unified_flux.config import Config, check_base_url, check_options
-from unified_flux.contract import Card, choose
-from unified_flux.effects import Event
+from unified_flux.contract import Card
+from unified_flux.effects import Answer, Effect, Event
 from unified_flux.errors import InvalidRequest, UnifiedFluxError
-from unified_flux.flow import Ask, Finished
+from unified_flux.flow import Flow
+from unified_flux.jobs import Jobs, no_job
 from unified_flux.money import Money
-from unified_flux.output import Spool, differences
-from unified_flux.references import open_references
-from unified_flux.report import Policy, Report
+from unified_flux.output import Spool
+from unified_flux.record import Record
+from unified_flux.recovery import is_missing
+from unified_flux.report import Policy
 from unified_flux.request import ImageRequest
-from unified_flux.result import Failed, Image, ImageResult
-from unified_flux.retry import Pace
-from unified_flux.scheduler import Transport, World, run, run_all
-from unified_flux.secret import SANDBOX_PREFIX, Secret
-from unified_flux.settings import Network, key_name, url_name
-from unified_flux.text import safe
-from unified_flux.translation import Translation, require, shown
-from unified_flux.transports.signing import Signer
-from unified_flux.wire import Job, OpenedReference, WireRequest
+from unified_flux.result import ImageResult, Recovered
+from unified_flux.scheduler import World, run, run_all
+from unified_flux.settings import key_name, url_name
+from unified_flux.translation import Translation, require
+from unified_flux.wire import Job, WireRequest
 
-_DAY = 86_400.0
+_log = logging.getLogger("unified_flux")
 
 
 class Client:
@@ -80,8 +75,10 @@ class Client:
         inherited = self.config.policy
         self.policy = Policy(inherited.allow | Policy.of(allow).allow, adapt)
         self._on_event = on_event
-        self._spool = Spool(self.config.home / "spool")
-        self._rng = random.SystemRandom()
+        self.journal = open_journal(self.config)
+        spool = Spool(self.config.home / "spool", durable=self.journal is not None)
+        self._access = Access(self.adapter, self.config, spool, sandbox)
+        self._jobs = Jobs(self.adapter, self.config, self.policy, self._access, self.journal)
 
     @classmethod
     def from_config(
@@ -129,18 +126,15 @@ class Client:
         self.close()
 
     def close(self) -> None:
-        """Close connections. Pictures that were not saved stay in the spool for some days."""
-        if "_transport" in self.__dict__:
-            self._transport.close()
+        """Close connections and the journal. Pictures that were not saved stay in the spool for some days."""
+        self._access.close()
+        if self.journal is not None:
+            self.journal.close()
 
-    @cached_property
+    @property
     def sandbox(self) -> bool:
         """Whether an emulator answers, in this process or behind a local port."""
-        if self.emulated:
-            return True
-        key = self.config.key(self.provider)
-        local = is_loopback(urlsplit(self.adapter.base).hostname or "")
-        return local and key is not None and key.for_sandbox
+        return self._access.sandbox
 
     def card(self, model: str | None = None) -> Card:
         """The card of a family or model id, of the configured model where none is named.
@@ -148,7 +142,7 @@ class Client:
         Raises:
             InvalidRequest: When the provider has no such model.
         """
-        return choose(self.adapter.cards, model or self.config.get("model"))
+        return self._jobs.card(model)
 
     def translate(self, request: ImageRequest) -> Translation:
         """What would be sent, and what became of each field. Sends nothing, needs no key.
@@ -164,8 +158,8 @@ class Client:
         Raises:
             InvalidRequest: When the model is unknown or a reference unusable.
         """
-        references = open_references(request.references)
-        return self.adapter.translate(request, self.card(request.model), references)
+        order = self._jobs.order(request)
+        return self.adapter.translate(request, order.card, order.references)
 
     def wire(self, translation: Translation) -> tuple[WireRequest, ...]:
         """The exchanges up to the paid one, as data, unsigned; nothing is sent."""
@@ -177,49 +171,127 @@ class Client:
         ]
         return (*uploads, self.adapter.submit(translation.payload, card, "<one per picture>"))
 
-    def generate(self, request: ImageRequest) -> ImageResult:
+    def generate(
+        self,
+        request: ImageRequest,
+        *,
+        again: bool = False,
+        destination: str | Path | None = None,
+        force: bool = False,
+    ) -> ImageResult:
         """Make the pictures: each is at most one accepted paid submit.
+
+        Args:
+            again: Pay for another picture where the same request with the same client_request_id
+                was made within `journal.same_within`; otherwise the first one's is returned.
+            destination: A path, folder or template that the pictures are meant for. Nothing is
+                written there now: the journal keeps it, so that `unified-flux recover` can.
+            force: Whether a file may be overwritten there.
 
         Raises:
             TranslationError: When the request cannot be said; nothing was sent.
             MissingKey: When there is no key; nothing was sent.
+            JournalError: When the journal cannot be written; nothing was sent.
             OutcomeUnknown, JobTimeout, DownloadFailed: When money may be gone and no picture is
-                here; `job` and `next_step` say how to go on.
+                here; `job`, `id` and `next_step` say how to go on.
             ProviderError: When the provider refused; `charged` says whether it cost.
             UnifiedFluxError: Where several pictures failed, the others' errors are its `siblings`.
         """
-        card = self.card(request.model)
-        references = open_references(request.references)
-        uploads: dict[str, str] = {}
-        asks = [self._ask(one, card, references, uploads) for one in request.pictures()]
+        order = self._jobs.order(request, again=again, destination=destination, force=force)
         world = self._world()
-        report = None
-        if len(asks) > 1:
-            whole = self.adapter.translate(request, card, references)
-            report = require(whole, self.policy).report
-            run(flow.bring_references(asks[0]), world)
-        outcomes = run_all([flow.generate(ask) for ask in asks], world)
-        return self._result(card, outcomes, request, references, report)
+        with self._jobs.prepared(order) as asks:
+            new = [ask for _, ask in asks if ask is not None]
+            if len(new) > 1:
+                run(flow.bring_references(new[0]), world)
+            taken_up = self._jobs.taken_up
+            ends = run_all(
+                [flow.generate(ask) if ask else taken_up(record) for record, ask in asks], world
+            )
+        records = [record for record, _ in asks]
+        return self._jobs.outcomes(records, ends).result(request, order.references)
+
+    def submit(
+        self,
+        request: ImageRequest,
+        *,
+        again: bool = False,
+        destination: str | Path | None = None,
+        force: bool = False,
+    ) -> Job:
+        """Have one picture begun: the job, once it is accepted; `wait` brings the picture.
+
+        Args:
+            again, destination, force: As for `generate`.
+
+        Raises:
+            InvalidRequest: When the request asks for several pictures; submit each for itself.
+            UnifiedFluxError: As `generate`.
+        """
+        if (request.n or 1) > 1:
+            raise InvalidRequest("submit begins one picture; call it once for each of the n")
+        order = self._jobs.order(request, again=again, destination=destination, force=force)
+        with self._jobs.prepared(order) as ((record, ask),):
+            if ask is None and record.job is not None:
+                return record.job
+            beginning = flow.submit(ask) if ask else _job_of(self._jobs.taken_up(record))
+            (end,) = run_all([beginning], self._world())
+        return end if isinstance(end, Job) else self._jobs.outcomes([record], [end]).failed()
 
     def wait(self, job: Job | str) -> ImageResult:
         """Poll and fetch a job that is already accepted; nothing is submitted.
 
         Args:
-            job: The job, or its text form `provider/model/id` as errors print it.
+            job: The job, or its text form `provider/model/id` as errors print it, or the journal's
+                name of it. What the journal does not know is followed all the same.
 
         Raises:
             InvalidRequest: When the text names no job of this provider.
             UnifiedFluxError: When the picture did not come.
         """
-        found = Job.parse(job) if isinstance(job, str) else job
-        if found is None or found.provider != self.provider:
-            raise InvalidRequest(
-                f'"{safe(job, 80)}" is no job of {self.provider}',
-                next_step=f"A job is written {self.provider}/MODEL/ID, as the error printed it.",
-            )
-        card = self.card(found.model)
-        following = flow.follow(self.adapter, card, found, self._pace, self._rng)
-        return self._result(card, run_all([following], self._world()))
+        return self._went_on(self._jobs.known(job) or self._jobs.bare(job))
+
+    def resume(self, job: Job | str, *, resubmit: bool = False) -> ImageResult:
+        """Go on with a job of the journal wherever it stands.
+
+        A job that is on its way is followed, a picture that is on disk is handed over, a submit that
+        a dead process left without an answer is sent again where the provider takes it for the same.
+
+        Args:
+            job: The journal's name of it or the beginning of that, or `provider/model/id`.
+            resubmit: Where nobody knows whether a submit was taken: risk another one, which may be
+                paid too.
+
+        Raises:
+            InvalidRequest: When the journal does not know it.
+            OutcomeUnknown: When it stays unknown.
+            UnifiedFluxError: When the picture did not come.
+        """
+        record = self._jobs.known(job)
+        if record is None:
+            raise no_job(self.provider, job)
+        return self._went_on(record, resubmit)
+
+    def recover(self) -> list[Recovered]:
+        """Go on with every open job of this provider that no living process works on."""
+        return list(self.recovering())
+
+    def recovering(self) -> Iterator[Recovered]:
+        """The same, one by one as they are done."""
+        rows = self._jobs.needed_journal().open_jobs()
+        ids = [row["id"] for row in rows if row["provider"] == self.provider]
+        return self._jobs.each(ids, self._world())
+
+    def rescuing(self, since: int = 0) -> Iterator[Recovered]:
+        """Fetch every picture again whose address is known and that is on no disk here.
+
+        Args:
+            since: Leave out jobs from before this time, in milliseconds since 1970.
+        """
+        journal = self._jobs.needed_journal()
+        rows = journal.done_jobs(since)
+        ids = [row["id"] for row in rows if row["provider"] == self.provider]
+        missing = (id for id in ids if is_missing(journal.get(id)))
+        return self._jobs.each(missing, self._world())
 
     def balance(self) -> Money:
         """What the account holds, in the provider's unit.
@@ -234,139 +306,19 @@ class Client:
                 f"{self.provider} documents no way to ask for the balance",
                 next_step=f"Look at your account at {self.provider}.",
             )
-        asking = flow.inquire(self.adapter, wire, self._pace, self._rng)
+        asking = flow.inquire(self.adapter, wire, self._jobs.pace, self._jobs.rng)
         return self.adapter.read_balance(run(asking, self._world()))
 
-    def _ask(
-        self,
-        request: ImageRequest,
-        card: Card,
-        references: Sequence[OpenedReference],
-        uploads: dict[str, str],
-    ) -> Ask:
-        return Ask(
-            adapter=self.adapter,
-            card=card,
-            request=request,
-            references=references,
-            policy=self.policy,
-            idempotency_key=str(uuid.uuid4()),
-            pace=self._pace,
-            rng=self._rng,
-            uploads=uploads,
-        )
-
-    def _result(
-        self,
-        card: Card,
-        outcomes: Sequence[Finished | UnifiedFluxError],
-        request: ImageRequest | None = None,
-        references: tuple[OpenedReference, ...] = (),
-        report: Report | None = None,
-    ) -> ImageResult:
-        """The pictures that came; raises where none did, with every error in one."""
-        images: list[Image] = []
-        failed: list[Failed] = []
-        requests = request.pictures() if request else ()
-        for asked, outcome in enumerate(outcomes, 1):
-            if isinstance(outcome, UnifiedFluxError):
-                failed.append(Failed(index=asked, error=self._guide(outcome)))
-                continue
-            seed = requests[asked - 1].seed if requests else None
-            images += _images(outcome, asked, seed, len(images))
-            failed += [Failed(index=asked, error=self._guide(error)) for error in outcome.missing]
-            if report is None and outcome.translation:
-                report = outcome.translation.report
-        if not images:
-            raise _one_of([one.error for one in failed])
-        return ImageResult(
-            provider=self.provider,
-            model=card.model,
-            images=tuple(images),
-            failed=tuple(failed),
-            report=report or Report(entries=()),
-            request=request,
-            references=references,
-            sandbox=self.sandbox,
-            seconds=max(image.seconds for image in images),
-        )
-
-    def _guide(self, error: UnifiedFluxError) -> UnifiedFluxError:
-        """Where a job is left behind, the command that continues it."""
-        if error.job is not None and error.exit_code == 9 and error.next_step is None:
-            error.next_step = (
-                "This was the built-in sandbox: no money was involved, and its jobs end with it."
-                if self.emulated
-                else f"Continue with: unified-flux resume {shlex.quote(str(error.job))}"
-            )
-        return error
-
-    @cached_property
-    def _pace(self) -> Pace:
-        get = self.config.get
-        return Pace(
-            timeout=get("timeout"),
-            retry_within=get("retry_within"),
-            resend_within=get("resend_within"),
-        )
+    def _went_on(self, record: Record, resubmit: bool = False) -> ImageResult:
+        ends = run_all([self._jobs.taken_up(record, resubmit=resubmit)], self._world())
+        return self._jobs.outcomes([record], ends).result()
 
     def _world(self) -> World:
         """One per call: what stops one call must not stop the next."""
-        return World(transport=self._transport, on_event=self._on_event)
-
-    @cached_property
-    def _transport(self) -> Transport:
-        self._spool.purge(self.config.get("spool_days") * _DAY)
-        return self._emulated_transport() if self.emulated else self._http_transport()
-
-    def _http_transport(self) -> Transport:
-        from unified_flux.transports.http import HttpTransport
-
-        signer = Signer(self.adapter, self.config.secret(self.provider))
-        bundle, proxies = configuration.network_environment()
-        network = Network(
-            connect_timeout=self.config.get("connect_timeout"),
-            read_timeout=self.config.get("read_timeout"),
-            ca_bundle=bundle,
-            proxies=proxies,
-        )
-        return HttpTransport(signer, self._spool, network)
-
-    def _emulated_transport(self) -> Transport:
-        from unified_flux.transports.emulated import EmulatedTransport
-
-        secret = Secret(f"{SANDBOX_PREFIX}{uuid.uuid4().hex}", "the sandbox's key")
-        emulator = registry.emulator_class(self.provider)(key=secret.reveal())
-        return EmulatedTransport(
-            emulator, Signer(self.adapter, secret), self._spool, self.config.get("read_timeout")
+        return World(
+            transport=self._access.transport, journal=self.journal, on_event=self._on_event
         )
 
 
-def _one_of(errors: list[UnifiedFluxError]) -> UnifiedFluxError:
-    """The error to raise for several: one that may have cost, with all the others on it."""
-    first = max(errors, key=lambda error: error.exit_code == 9)
-    first.siblings = tuple(error for error in errors if error is not first)
-    return first
-
-
-def _images(finished: Finished, asked: int, seed: int | None, before: int) -> Iterator[Image]:
-    for index, blob in enumerate(finished.blobs, before + 1):
-        if blob.header is None:
-            raise LookupError("a flow hands on nothing but pictures")
-        yield Image(
-            blob=blob,
-            format=blob.header.format,
-            width=blob.header.width,
-            height=blob.header.height,
-            job=finished.job,
-            charge=finished.job.charge,
-            index=index,
-            asked=asked,
-            seed=seed,
-            payload=shown(finished.translation.payload) if finished.translation else None,
-            seconds=finished.seconds,
-            notes=(
-                *finished.job.notes,
-                *differences(finished.translation, blob.header, blob.whole),
-            ),
-        )
+def _job_of(following: Flow) -> Generator[Effect, Answer, Job]:
+    return (yield from following).job

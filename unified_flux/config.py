@@ -101,7 +101,7 @@ class Config:
 
     @property
     def home(self) -> Path:
-        """The folder of the spool."""
+        """The folder of the journal and the spool."""
         import platformdirs
 
         asked = self.get("home")
@@ -307,6 +307,9 @@ def _settings(config: Config, table: Mapping[str, Any], source: str) -> dict[str
             found |= _provider_settings(config, value, source)
         elif name in BY_NAME:
             found[name] = typed(BY_NAME[name], value, source)
+        elif isinstance(value, dict) and any(known.startswith(f"{name}.") for known in BY_NAME):
+            inner = {f"{name}.{key}": one for key, one in value.items()}
+            found |= _settings(config, inner, source)
         else:
             known = [*BY_NAME, "providers"]
             raise ConfigurationError(

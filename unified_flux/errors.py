@@ -8,6 +8,7 @@ UnifiedFluxError                                                            exit
 │   ├── UnsupportedField   this model cannot say it, and no loss was allowed
 │   └── ContractViolation  the payload breaks the model's schema
 ├── OutputError            the picture cannot be written where it was asked     3
+├── JournalError           the journal cannot be read or written                1
 ├── TransportError         the network's
 │   ├── NotDelivered       no byte of the request left                         8
 │   ├── OutcomeUnknown     it left, and no answer tells what became of it       9
@@ -92,6 +93,7 @@ class UnifiedFluxError(Exception):
         next_step: What to do now, as a sentence or a command.
 
     Attributes:
+        id: Our own name of the job, where the journal may know it.
         siblings: Where several pictures failed, the errors of the others.
     """
 
@@ -120,6 +122,7 @@ class UnifiedFluxError(Exception):
         self.request_id = request_id
         self.charged = charged
         self.next_step = next_step
+        self.id: str | None = None
         self.siblings: tuple[UnifiedFluxError, ...] = ()
 
     @property
@@ -191,6 +194,10 @@ class OutputError(UnifiedFluxError):
     """The picture cannot be written where it was asked to go."""
 
     usual_exit_code = 3
+
+
+class JournalError(UnifiedFluxError):
+    """The journal cannot be read or written; before paying, that is a reason not to."""
 
 
 class TransportError(UnifiedFluxError):

@@ -1,23 +1,23 @@
 """The whole conversation of one picture's job, as a generator that yields what it wants done.
 
-    translate → check → upload → submit → poll → fetch
+    upload → submit → poll → fetch
 
-It has no socket, clock or sleep: each effect's answer carries `now`, the random source and the
-idempotency key are given. What may be sent again stands in `retry`; here is the rule that a
-paid submit whose outcome is unknown is only ever repeated under its own idempotency key.
+It has no socket, clock, sleep or file: each effect's answer carries `now`, the random source and the
+idempotency key are given, and what must survive the process is yielded as a fact. What may be sent
+again stands in `retry`; here is the rule that a paid submit whose outcome is unknown is only ever
+repeated under its own idempotency key.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Generator, MutableMapping, Sequence
+from collections.abc import MutableMapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
-from urllib.parse import urljoin
+from typing import Any, TypeVar
 
 from unified_flux.adapter import Adapter, charged
 from unified_flux.contract import Card, load_answers
-from unified_flux.effects import Answer, Effect
+from unified_flux.effects import Accepted, Intent, Settled
 from unified_flux.errors import (
     Charged,
     ContractViolation,
@@ -26,31 +26,23 @@ from unified_flux.errors import (
     OutcomeUnknown,
     Problem,
     ProtocolError,
-    ProviderError,
     Unauthorized,
     UnifiedFluxError,
 )
-from unified_flux.report import Policy
-from unified_flux.request import ImageRequest
-from unified_flux.retry import Fate, Pace, Talk, Verdict, answered, insist, slip
+from unified_flux.fetching import Finished, collect
+from unified_flux.retry import Fate, Pace, Steps, Talk, Verdict, answered, slip
 from unified_flux.text import safe
-from unified_flux.translation import Translation, fill, require
-from unified_flux.wire import (
-    Blob,
-    Job,
-    OpenedReference,
-    Output,
-    Phase,
-    Purpose,
-    WireRequest,
-    WireResponse,
-)
+from unified_flux.translation import Translation, fill
+from unified_flux.wire import Job, Output, Phase, WireRequest, WireResponse
 
-MAX_REDIRECTS = 5
 # Even a provider that names no pause between polls gets one, in seconds.
 LEAST_PAUSE = 0.05
 AT_ONCE = (0.0, 0.0)
 AGAIN = "no good answer yet; sending again"
+
+
+T = TypeVar("T")
+Flow = Steps[Finished]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -58,131 +50,159 @@ class Ask:
     """Everything that one flow is given.
 
     Attributes:
+        translation: What is to be sent, allowed and valid; None where a job is only followed.
+        id: Our own name of the job, which its facts carry; without one, none is kept.
         uploads: sha256 → URL of references that this provider already has; shared by siblings.
     """
 
     adapter: Adapter
     card: Card
-    request: ImageRequest
-    references: Sequence[OpenedReference] = ()
-    policy: Policy = field(default_factory=Policy)
+    translation: Translation | None = None
+    id: str = ""
     idempotency_key: str = ""
     pace: Pace = field(default_factory=Pace)
     rng: random.Random = field(default_factory=random.Random)
     uploads: MutableMapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finished:
-    """A picture's job at its end; `translation` is None for a job that was only followed.
+def generate(ask: Ask, unknown: UnifiedFluxError | None = None) -> Flow:
+    """The flow of one picture, from translation to bytes.
 
-    A job may bring several pictures; `missing` tells of those that could not be fetched.
-    """
-
-    job: Job
-    blobs: tuple[Blob, ...]
-    seconds: float
-    translation: Translation | None = None
-    missing: tuple[DownloadFailed, ...] = ()
-
-
-Flow = Generator[Effect, Answer, Finished]
-
-
-def generate(ask: Ask) -> Flow:
-    """The flow of one picture, from request to bytes.
+    Args:
+        unknown: What left an earlier submit's outcome unknown, where the caller chose to risk another.
 
     Raises:
         UnifiedFluxError: Whatever the retry table cannot mend, with provider, model and job on it.
     """
-    talk = Talk(ask.adapter, ask.card, ask.pace, ask.rng, ask.idempotency_key)
-    try:
-        translation = _translate(ask)
-        yield from talk.begin()
-        payload = yield from _upload(talk, translation, ask.uploads)
-        wire = ask.adapter.submit(payload, ask.card, ask.idempotency_key)
-        found = yield from _submit(talk, wire)
-        yield from talk.tell(Phase.ACCEPTED, _job(found), "; ".join(_job(found).notes) or None)
-        return (yield from _finish(talk, found, translation))
-    # Not ours alone: no slip of a plugin or of this library may hide a job that is paid.
-    except Exception as error:
-        talk.blame(error)
+    talk = _talk(ask)
+
+    def steps() -> Flow:
+        found = yield from _start(talk, ask, unknown)
+        return (yield from _finish(talk, found))
+
+    return _told(talk, steps())
 
 
-def follow(adapter: Adapter, card: Card, job: Job, pace: Pace, rng: random.Random) -> Flow:
+def submit(ask: Ask) -> Steps[Job]:
+    """The first half of `generate`: the job, once it is accepted."""
+    talk = _talk(ask)
+
+    def steps() -> Steps[Job]:
+        return _job((yield from _start(talk, ask)))
+
+    return _told(talk, steps())
+
+
+def _start(talk: Talk, ask: Ask, unknown: UnifiedFluxError | None = None) -> Steps[Job | Output]:
+    payload = yield from _upload(talk, ask)
+    wire = ask.adapter.submit(payload, ask.card, ask.idempotency_key)
+    return (yield from _submit(talk, wire, unknown))
+
+
+def resend(ask: Ask, wire: WireRequest, unknown: UnifiedFluxError, within: float) -> Flow:
+    """The flow of a submit whose outcome nobody knows: the same bytes again, then as usual.
+
+    Args:
+        unknown: What went wrong the first time; until an answer names a job it stays unknown.
+        within: Seconds that are left for sending.
+    """
+    talk = _talk(ask)
+
+    def steps() -> Flow:
+        found = yield from _submit(talk, wire, unknown, within)
+        return (yield from _finish(talk, found))
+
+    return _told(talk, steps())
+
+
+def give_up(ask: Ask, unknown: UnifiedFluxError) -> Flow:
+    """The flow of a submit whose outcome stays unknown: it sends nothing and says so."""
+    talk = _talk(ask)
+
+    def steps() -> Flow:
+        talk.sending = True
+        raise _unknown(talk, unknown)
+        yield
+
+    return _told(talk, steps())
+
+
+def follow(ask: Ask, job: Job) -> Flow:
     """The flow of a job that is already accepted: poll and fetch, never submit."""
-    talk = Talk(adapter, card, pace, rng)
-    try:
-        yield from talk.begin()
+    talk = _talk(ask)
+
+    def steps() -> Flow:
         talk.job, talk.sending = job, True
-        return (yield from _finish(talk, job, None, first=AT_ONCE))
-    except Exception as error:
-        talk.blame(error)
+        return (yield from _finish(talk, job, first=AT_ONCE))
+
+    return _told(talk, steps())
 
 
-def bring_references(ask: Ask) -> Generator[Effect, Answer, None]:
+def rescue(ask: Ask, output: Output) -> Flow:
+    """The flow of a job that is done and not on this disk: fetch, and ask anew where the addresses died."""
+    talk = _talk(ask)
+
+    def steps() -> Flow:
+        talk.job, talk.sending = output.job, True
+        try:
+            return (yield from collect(talk, output))
+        except DownloadFailed:
+            return (yield from _finish(talk, output.job, first=AT_ONCE))
+
+    return _told(talk, steps())
+
+
+def bring_references(ask: Ask) -> Steps[None]:
     """Upload what several sibling flows will share, once, into `ask.uploads`."""
-    talk = Talk(ask.adapter, ask.card, ask.pace, ask.rng)
-    try:
-        translation = _translate(ask)
-        yield from talk.begin()
-        yield from _upload(talk, translation, ask.uploads)
-    except Exception as error:
-        talk.blame(error)
+    talk = _talk(ask)
+    talk.id = ""
+
+    def steps() -> Steps[None]:
+        yield from _upload(talk, ask)
+
+    return _told(talk, steps())
 
 
 def inquire(
     adapter: Adapter, request: WireRequest, pace: Pace, rng: random.Random
-) -> Generator[Effect, Answer, WireResponse]:
+) -> Steps[WireResponse]:
     """The flow of one question that costs nothing, such as the balance."""
     talk = Talk(adapter, None, pace, rng)
+    return _told(talk, answered(talk, request))
+
+
+def _talk(ask: Ask) -> Talk:
+    key = ask.idempotency_key
+    return Talk(ask.adapter, ask.card, ask.pace, ask.rng, id=ask.id, idempotency_key=key)
+
+
+def _told(talk: Talk, steps: Steps[T]) -> Steps[T]:
+    """A conversation from its beginning; whatever ends it badly is told in our words."""
     try:
         yield from talk.begin()
-        return (yield from answered(talk, request))
-    except Exception as error:
-        talk.blame(error)
+        return (yield from steps)
+    # Not ours alone: no slip of a plugin or of this library may hide a job that is paid.
+    except Exception as cause:
+        error = yield from talk.blame(cause)
+        raise error from (None if error is cause else cause)
 
 
-def _translate(ask: Ask) -> Translation:
-    return require(ask.adapter.translate(ask.request, ask.card, ask.references), ask.policy)
-
-
-def _finish(
-    talk: Talk,
-    found: Job | Output,
-    translation: Translation | None,
-    first: Sequence[float] | None = None,
-) -> Flow:
+def _finish(talk: Talk, found: Job | Output, first: Sequence[float] | None = None) -> Flow:
     output = yield from _wait(talk, found, first or talk.card.facts["polling"]["first"])
-    yield from talk.tell(Phase.FETCHING, output.job)
-    blobs: tuple[Blob, ...] = ()
-    missing: tuple[DownloadFailed, ...] = ()
-    for url in output.urls:
-        try:
-            blobs += ((yield from _fetch(talk, output.job, url)),)
-        except DownloadFailed as error:
-            missing += (error,)
-    if missing and not blobs:
-        raise missing[0]
-    yield from talk.tell(Phase.DONE, output.job)
-    return Finished(
-        job=output.job,
-        blobs=blobs,
-        missing=missing,
-        seconds=talk.now - talk.started,
-        translation=translation,
-    )
+    yield from talk.keep(Settled(Phase.DONE, output.job, id=talk.id, urls=output.urls))
+    return (yield from collect(talk, output))
 
 
 def _job(found: Job | Output) -> Job:
     return found.job if isinstance(found, Output) else found
 
 
-def _upload(
-    talk: Talk, translation: Translation, uploads: MutableMapping[str, str]
-) -> Generator[Effect, Answer, Any]:
+def _upload(talk: Talk, ask: Ask) -> Steps[Any]:
     """Bring local references to a provider that wants them by URL; the filled payload."""
-    payload, references = translation.payload, translation.references
+    if ask.translation is None:
+        raise LookupError("there is nothing to send")
+    payload, references = ask.translation.payload, ask.translation.references
+    uploads = ask.uploads
     if talk.card.references.get("local") != "upload":
         return payload
     local = {one.sha256: one for one in references if one.source is not None}
@@ -202,18 +222,31 @@ def _upload(
     return filled
 
 
-def _submit(talk: Talk, wire: WireRequest) -> Generator[Effect, Answer, Job | Output]:
+def _submit(
+    talk: Talk,
+    wire: WireRequest,
+    unknown: UnifiedFluxError | None = None,
+    within: float | None = None,
+) -> Steps[Job | Output]:
     """The one paid exchange, through the retry table, until it is accepted or given up."""
-    unknown: UnifiedFluxError | None = None
-    give_up = min(talk.now + talk.pace.retry_within, talk.deadline)
+    talk.sending = unknown is not None
+    budget = talk.pace.retry_within if within is None else within
+    give_up = min(talk.now + budget, talk.deadline)
     attempt = 0
     if talk.now >= talk.deadline:
         raise JobTimeout("the time was up before the paid submit; nothing was sent")
     while True:
-        yield from talk.tell(Phase.SENDING, note=AGAIN if attempt else None)
+        again = AGAIN if attempt or unknown else None
+        repeatable = talk.adapter.idempotent
+        yield from talk.keep(
+            Intent(Phase.SENDING, None, again, id=talk.id, wire=wire, repeatable=repeatable)
+        )
         verdict = yield from talk.exchange(wire)
         found = _understood(talk, verdict)
         if isinstance(found, (Job, Output)):
+            job = _job(found)
+            odd = "; ".join(job.notes) or None
+            yield from talk.keep(Accepted(Phase.ACCEPTED, job, odd, id=talk.id))
             return found
         verdict = found
         if verdict.fate is Fate.UNKNOWN and unknown is None:
@@ -280,20 +313,20 @@ def _read(talk: Talk, response: WireResponse) -> Job | Output:
     return Output(job=job, urls=found.urls) if isinstance(found, Output) else job
 
 
-def _wait(
-    talk: Talk, found: Job | Output, spacing: Sequence[float]
-) -> Generator[Effect, Answer, Output]:
+def _wait(talk: Talk, found: Job | Output, spacing: Sequence[float]) -> Steps[Output]:
     """Poll until the job has ended; whatever a poll meets, the job is never submitted again."""
     talk.job = _job(found)
     trouble: UnifiedFluxError | None = None
     least = 0.0
     attempt = 0
     while True:
-        if isinstance(found, Output):
-            return _complete(found)
-        if found.failure is not None:
-            yield from talk.tell(Phase.FAILED, found)
-            raise found.failure
+        if isinstance(found, Output) and found.urls:
+            return found
+        failure = _failure(found)
+        if failure is not None:
+            yield from talk.keep(Settled(Phase.FAILED, _job(found), id=talk.id, error=failure))
+            raise failure
+        found = _job(found)
         wait = max(talk.at_pace(talk.rng.uniform(*spacing)), least)
         if trouble is not None:
             wait = max(wait, talk.before_again(attempt))
@@ -324,12 +357,13 @@ def _give_up_polling(verdict: Verdict) -> None:
         raise trouble
 
 
-def _complete(output: Output) -> Output:
-    if not output.urls:
-        raise ProtocolError(
-            f'the job is "{output.job.word}" and names no picture', charged=Charged.MAYBE
-        )
-    return output
+def _failure(found: Job | Output) -> UnifiedFluxError | None:
+    """Why a job that has ended brings no picture, None while it goes on."""
+    if isinstance(found, Job):
+        return found.failure
+    return ProtocolError(
+        f'the job is "{found.job.word}" and names no picture', charged=charged(found.job.charge)
+    )
 
 
 def _timeout(talk: Talk, job: Job, trouble: UnifiedFluxError | None) -> JobTimeout:
@@ -339,53 +373,3 @@ def _timeout(talk: Talk, job: Job, trouble: UnifiedFluxError | None) -> JobTimeo
         job=job,
         charged=Charged.MAYBE,
     )
-
-
-def _fetch(talk: Talk, job: Job, url: str) -> Generator[Effect, Answer, Blob]:
-    """Download one picture; each redirect is a new stranger's URL that the transport vets."""
-    give_up = min(talk.now + talk.pace.retry_within, talk.deadline)
-    for _ in range(MAX_REDIRECTS):
-        wire = WireRequest(purpose=Purpose.FETCH, url=url, signed=False)
-        verdict = yield from insist(talk, wire, give_up, _may_come)
-        response = verdict.response
-        if verdict.fate is Fate.ANSWERED and response is not None and response.blob is not None:
-            return _picture(response.blob, job)
-        if response is None or not 300 <= response.status < 400:
-            break
-        url = _joined(url, response.headers.get("location", ""))
-    reason = _why(verdict)
-    raise DownloadFailed(
-        f"the picture was made and could not be fetched: {reason}",
-        job=job,
-        charged=charged(job.charge),
-    )
-
-
-def _picture(blob: Blob, job: Job) -> Blob:
-    """The blob itself where it is a picture; whoever takes it on may rely on its header."""
-    if blob.header is None:
-        raise DownloadFailed(
-            f"what was fetched is no picture that we know; it is kept at {blob.path}",
-            job=job,
-            charged=charged(job.charge),
-        )
-    return blob
-
-
-def _joined(url: str, location: str) -> str:
-    """Where a redirect leads; what cannot be read is left for the guard to refuse."""
-    try:
-        return urljoin(url, location)
-    except ValueError:
-        return location
-
-
-def _may_come(verdict: Verdict) -> bool:
-    """A picture that is not there yet may come; a redirect or a forbidden address stays one."""
-    return not isinstance(verdict.trouble, (ProtocolError, DownloadFailed))
-
-
-def _why(verdict: Verdict) -> str:
-    if isinstance(verdict.trouble, ProviderError):
-        return f"its address answered HTTP {verdict.trouble.status}"
-    return verdict.trouble.message if verdict.trouble else "its address answered without a picture"

@@ -23,15 +23,16 @@ from typing import Any
 
 from unified_flux import images
 from unified_flux.errors import DownloadFailed, OutcomeUnknown, OutputError, TransportError
-from unified_flux.geometry import TOLERANCE, distance, parse_ratio, say_ratio
+from unified_flux.geometry import PIXELS, TOLERANCE, distance, parse_ratio, say_ratio
 from unified_flux.images import EXTENSION, SUFFIXES
 from unified_flux.text import json_text, safe
-from unified_flux.translation import Translation
 
 NAME_LENGTH = 80
 PLACEHOLDERS = ("prompt", "provider", "model", "seed", "index", "job")
 DEFAULT_TEMPLATE = "{prompt}-{job}"
 _SPOOLED = re.compile(r"[0-9]{8}-[0-9a-f]{16}\.(png|jpg|webp|gif|bin|part)")
+# Seconds in which a picture counts as just fetched.
+_FRESH = 86_400.0
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
 _RESERVED = {"con", "prn", "aux", "nul", *(f"{d}{i}" for d in ("com", "lpt") for i in range(1, 10))}
 
@@ -45,6 +46,18 @@ class SpooledFile:
     sha256: str
     header: images.Header | None
     whole: bool = True
+
+    @classmethod
+    def found(cls, path: Path, sha256: str) -> SpooledFile | None:
+        """The picture with that hash at `path`, None where it is not there or not the same."""
+        try:
+            with path.open("rb") as file:
+                facts = _Facts()
+                while block := file.read(1 << 20):
+                    facts.add(block)
+        except OSError:
+            return None
+        return facts.of(path) if facts.digest.hexdigest() == sha256 else None
 
     def read(self) -> bytes:
         """All bytes."""
@@ -64,14 +77,44 @@ class SpooledFile:
         return target
 
 
+class _Facts:
+    """What is learned of a picture while its bytes pass by."""
+
+    def __init__(self) -> None:
+        self.digest, self.size, self.head, self.tail = hashlib.sha256(), 0, b"", b""
+
+    def add(self, block: bytes) -> None:
+        """The next bytes."""
+        self.digest.update(block)
+        self.size += len(block)
+        if len(self.head) < images.HEAD:
+            self.head += block[: images.HEAD]
+        self.tail = (self.tail + block[-images.TAIL :])[-images.TAIL :]
+
+    def of(self, path: Path) -> SpooledFile:
+        """The facts of the picture that lies at `path`."""
+        header = images.sniff(self.head)
+        return SpooledFile(
+            path=path,
+            size=self.size,
+            sha256=self.digest.hexdigest(),
+            header=header,
+            whole=header is None or images.is_whole(header, self.head, self.tail, self.size),
+        )
+
+
 class Spool:
     """The folder where fetched bytes go first, so that nothing paid for hangs on where it is saved.
 
     When its disk does not take a picture, the next fetch goes to a temporary folder instead.
+
+    Args:
+        durable: Whether a picture must survive a power cut, as the journal says that it does.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, durable: bool = False) -> None:
         self.folder = folder
+        self._durable = durable
         self._home = folder
         self._lock = threading.Lock()
 
@@ -84,17 +127,17 @@ class Spool:
         """
         folder = self.folder
         path = folder / f"{time.strftime('%Y%m%d')}-{secrets.token_hex(8)}.part"
-        digest, size, head, tail = hashlib.sha256(), 0, b"", b""
+        facts = _Facts()
         try:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             with os.fdopen(os.open(path, _NEW, 0o600), "wb") as file:
                 for block in blocks:
                     file.write(block)
-                    digest.update(block)
-                    size += len(block)
-                    head = head if len(head) >= images.HEAD else head + block[: images.HEAD]
-                    tail = (tail + block[-images.TAIL :])[-images.TAIL :]
-            header = images.sniff(head)
+                    facts.add(block)
+                if self._durable:
+                    file.flush()
+                    os.fsync(file.fileno())
+            header = images.sniff(facts.head)
             kept = path.with_suffix(EXTENSION[header.format] if header else ".bin")
             path.rename(kept)
         except OSError as error:
@@ -104,10 +147,7 @@ class Spool:
         except BaseException:
             path.unlink(missing_ok=True)
             raise
-        whole = header is None or images.is_whole(header, head, tail, size)
-        return SpooledFile(
-            path=kept, size=size, sha256=digest.hexdigest(), header=header, whole=whole
-        )
+        return facts.of(kept)
 
     def _full(self, folder: Path, error: OSError) -> TransportError:
         """The fault of one picture: worth another fetch where it was the home that was full."""
@@ -120,16 +160,30 @@ class Spool:
                 self.folder = Path(tempfile.mkdtemp(prefix="unified-flux-"))
         return OutcomeUnknown(message)
 
-    def purge(self, older_than: float) -> None:
-        """Remove what was fetched more than `older_than` seconds ago."""
+    def purge(self, older_than: float, most: float) -> None:
+        """Remove what was fetched more than `older_than` seconds ago, and the oldest beyond `most` bytes.
+
+        What came within the last day stays whatever its size: somebody may be about to save it.
+        """
+        now = time.time()
+        files = sorted(self._files(), reverse=True)
+        held = 0
+        for changed, size, path in files:
+            age = now - changed
+            held += size if age > _FRESH else 0
+            if age > older_than or (held > most and age > _FRESH):
+                with contextlib.suppress(OSError):
+                    path.unlink()
+
+    def _files(self) -> Iterator[tuple[float, int, Path]]:
+        """When each picture came, its size and its place; by the names that are ours."""
         if self.folder.is_symlink() or not self.folder.is_dir():
             return
-        limit = time.time() - older_than
         for entry in os.scandir(self.folder):
             with contextlib.suppress(OSError):
-                ours = _SPOOLED.fullmatch(entry.name) and entry.is_file(follow_symlinks=False)
-                if ours and entry.stat().st_mtime < limit:
-                    Path(entry.path).unlink()
+                if _SPOOLED.fullmatch(entry.name) and entry.is_file(follow_symlinks=False):
+                    found = entry.stat()
+                    yield found.st_mtime, found.st_size, Path(entry.path)
 
 
 def write_whole(target: Path, blocks: Iterable[bytes], *, force: bool = False) -> None:
@@ -182,6 +236,14 @@ class Target:
 
     asked: str | None
     force: bool = False
+
+    @property
+    def absolute(self) -> str:
+        """What was asked, as it means the same from any folder and in any process."""
+        if self.asked is None:
+            return str(Path.cwd() / DEFAULT_TEMPLATE)
+        path = str(Path(self.asked).expanduser().absolute())
+        return f"{path}{os.sep}" if self._is_folder else path
 
     @property
     def wanted_format(self) -> str | None:
@@ -281,20 +343,31 @@ def _free(path: Path) -> None:
 
 
 def differences(
-    translation: Translation | None, header: images.Header, whole: bool
+    expected: Mapping[str, Any], header: images.Header, *, whole: bool = True
 ) -> Iterator[str]:
-    """What a picture is that its payload did not ask for; providers round sizes, so ratios within 5 % pass."""
+    """What a picture is that its payload did not ask for.
+
+    Providers round sizes, so ratios within 5 % pass; a resolution passes up to half and double.
+    """
     if not whole:
         yield "the provider's picture is cut off"
-    if translation is None:
-        return
-    wanted = translation.expects("output_format")
+    wanted = expected.get("output_format")
     if wanted and wanted != header.format:
         yield f"asked for {wanted}, got {header.format}"
-    width, height = translation.expects("width"), translation.expects("height")
-    shape = parse_ratio(f"{width}:{height}" if width else str(translation.expects("aspect_ratio")))
-    if shape and header.height and distance(shape, header.width / header.height) > TOLERANCE:
-        yield f"asked for the ratio {say_ratio(shape)}, got {header.width} x {header.height}"
+    if not header.height:
+        return
+    got = f"{header.width} x {header.height}"
+    width, height = expected.get("width"), expected.get("height")
+    if width and height:
+        if (width, height) != (header.width, header.height):
+            yield f"asked for {width} x {height}, got {got}"
+        return
+    shape = parse_ratio(str(expected.get("aspect_ratio")))
+    if shape and distance(shape, header.width / header.height) > TOLERANCE:
+        yield f"asked for the ratio {say_ratio(shape)}, got {got}"
+    pixels = PIXELS.get(str(expected.get("resolution")))
+    if pixels and not pixels / 2 <= header.width * header.height <= pixels * 2:
+        yield f"asked for {expected['resolution']}, got {got}"
 
 
 def write_sidecar(picture: Path, facts: Mapping[str, Any], *, force: bool = False) -> Path:

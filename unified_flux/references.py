@@ -14,6 +14,7 @@ import stat
 import tempfile
 import threading
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import IO
 
@@ -73,7 +74,8 @@ def open_reference(reference: Reference) -> OpenedReference:
         return _examine(_FileObject(origin), name)  # type: ignore[arg-type]
     if isinstance(origin, str) or hasattr(origin, "__fspath__"):
         path = Path(origin)
-        return _examine(_File(path), reference.name or path.name)
+        found = _examine(_File(path), reference.name or path.name)
+        return replace(found, path=str(path.absolute()))
     raise _Unusable(
         f"is a {type(origin).__name__}, not a URL, path, data URI, bytes or binary file"
     )

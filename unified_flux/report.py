@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -80,6 +80,18 @@ class Entry:
             "reason": self.reason,
         }
 
+    @classmethod
+    def from_json(cls, found: Mapping[str, Any]) -> Entry:
+        """The entry that `to_json` said."""
+        return cls(
+            field=found["field"],
+            outcome=Outcome(found["outcome"]),
+            said=found["from"],
+            became=found["to"],
+            keys=tuple(found["key"].split(", ")) if found["key"] else (),
+            reason=found["reason"],
+        )
+
     def problem(self) -> Problem:
         """The entry as a reason to stop."""
         if self.outcome is Outcome.APPROXIMATED:
@@ -113,6 +125,11 @@ class Report:
     def to_json(self) -> list[dict[str, Any]]:
         """The entries as plain JSON."""
         return [entry.to_json() for entry in self.entries]
+
+    @classmethod
+    def from_json(cls, entries: Iterable[Mapping[str, Any]], defaults: dict[str, Any]) -> Report:
+        """The report that `to_json` said."""
+        return cls(entries=tuple(Entry.from_json(entry) for entry in entries), defaults=defaults)
 
 
 @dataclass(frozen=True, slots=True)

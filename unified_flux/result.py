@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from unified_flux.errors import Charged, OutputError, UnifiedFluxError
 from unified_flux.money import Charge, total
+from unified_flux.record import Record
 from unified_flux.report import Report
 from unified_flux.request import ImageRequest
 from unified_flux.wire import Blob, Job, OpenedReference
@@ -26,6 +28,8 @@ class Image:
         seed: The seed that was sent for this picture, None where none was.
         seconds: From request to bytes.
         notes: What differs from the ask.
+        written: Where it was written already, for a job that was taken up again.
+        on_saved: Told the path of each file that it is saved to.
     """
 
     blob: Blob
@@ -40,6 +44,8 @@ class Image:
     payload: dict[str, Any] | None = None
     seconds: float = 0.0
     notes: tuple[str, ...] = ()
+    written: Path | None = None
+    on_saved: Callable[[Path], None] | None = field(default=None, repr=False, compare=False)
 
     @property
     def sha256(self) -> str:
@@ -59,10 +65,13 @@ class Image:
                 the picture stays in the spool and the error names it.
         """
         try:
-            return self.blob.save(path, force=force)
+            saved = self.blob.save(path, force=force)
         except OutputError as error:
             error.job, error.charged = self.job, Charged.YES
             raise
+        if self.on_saved is not None:
+            self.on_saved(saved.absolute())
+        return saved
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,11 +83,21 @@ class Failed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Recovered:
+    """What became of one job that was taken up again: a result or an error."""
+
+    record: Record
+    result: ImageResult | None = None
+    error: UnifiedFluxError | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ImageResult:
     """All pictures of one request, in order, and what became of each field of it.
 
     Attributes:
         report: Each set field once.
+        records: The pictures' jobs, in the order asked, as the journal knows them.
         request, references: What was asked; None and empty for a job that was only resumed.
         failed: The pictures that did not come; their paid siblings are in `images`.
         sandbox: True where an emulator answered and nothing was charged.
@@ -89,11 +108,16 @@ class ImageResult:
     model: str
     images: tuple[Image, ...]
     report: Report
+    records: tuple[Record, ...] = ()
     request: ImageRequest | None = None
     references: tuple[OpenedReference, ...] = ()
     failed: tuple[Failed, ...] = ()
     sandbox: bool = False
     seconds: float = 0.0
+
+    def record_of(self, image: Image) -> Record:
+        """The record of the job that brought a picture."""
+        return next(record for record in self.records if record.asked == image.asked)
 
     @property
     def charge(self) -> Charge:

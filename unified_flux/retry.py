@@ -10,11 +10,21 @@ import random
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from enum import Enum, auto
-from typing import NoReturn
+from typing import TypeVar
 
 from unified_flux.adapter import Adapter
 from unified_flux.contract import Card
-from unified_flux.effects import Answer, Effect, Event, Exchange, Pause
+from unified_flux.effects import (
+    Accepted,
+    Answer,
+    Effect,
+    Event,
+    Exchange,
+    Fact,
+    Intent,
+    Pause,
+    Settled,
+)
 from unified_flux.errors import (
     Charged,
     NotDelivered,
@@ -26,6 +36,9 @@ from unified_flux.errors import (
 )
 from unified_flux.text import safe
 from unified_flux.wire import Job, Phase, Purpose, WireRequest, WireResponse
+
+T = TypeVar("T")
+Steps = Generator[Effect, Answer, T]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,7 +123,10 @@ def _refusal(adapter: Adapter, response: WireResponse) -> ProviderError:
 
 
 class Talk:
-    """The state of one conversation: when it is, when it must end, which job it is about."""
+    """The state of one conversation: when it is, when it must end, which job it is about.
+
+    `id` is our own name of the job; a conversation that is about none has none.
+    """
 
     def __init__(
         self,
@@ -118,9 +134,12 @@ class Talk:
         card: Card | None,
         pace: Pace,
         rng: random.Random,
+        *,
+        id: str = "",
         idempotency_key: str = "",
     ) -> None:
         self.adapter = adapter
+        self.id = id
         self.key = idempotency_key
         self._card = card
         self.pace = pace
@@ -128,7 +147,8 @@ class Talk:
         self.started = self.now = 0.0
         self.retry_after: float | None = None
         self.job: Job | None = None
-        self.sending = False
+        self.sending = self.settled = False
+        self.troubles: tuple[str, ...] = ()
 
     @property
     def card(self) -> Card:
@@ -142,20 +162,33 @@ class Talk:
         """When the flow gives up, on the answers' clock."""
         return self.started + self.pace.timeout
 
-    def begin(self) -> Generator[Effect, Answer, None]:
+    def begin(self) -> Steps[None]:
         """Learn what time it is."""
         yield from self.tell(Phase.PREPARED)
         self.started = self.now
 
-    def tell(
-        self, phase: Phase, job: Job | None = None, note: str | None = None
-    ) -> Generator[Effect, Answer, None]:
+    def tell(self, phase: Phase, job: Job | None = None, note: str | None = None) -> Steps[None]:
         """Tell the caller where the job stands."""
         self.job = job or self.job
-        self.sending = self.sending or phase in {Phase.SENDING, Phase.ACCEPTED}
         self.now = (yield Event(phase, self.job, note)).now
 
-    def exchange(self, request: WireRequest) -> Generator[Effect, Answer, Verdict]:
+    def keep(self, fact: Fact) -> Steps[None]:
+        """Have a fact put on disk.
+
+        Raises:
+            UnifiedFluxError: Where the first intent to pay cannot be kept. Later that is only noted.
+        """
+        self.job = fact.job or self.job
+        self.settled = self.settled or isinstance(fact, Settled)
+        answer = yield fact
+        self.now = answer.now
+        if answer.fault is not None and isinstance(fact, Intent) and not self.sending:
+            raise answer.fault
+        self.sending = self.sending or isinstance(fact, (Intent, Accepted))
+        if answer.fault is not None:
+            self.troubles += (answer.fault.message,)
+
+    def exchange(self, request: WireRequest) -> Steps[Verdict]:
         """Make an exchange and judge it.
 
         The answer to a paid submit is waited for, whatever the deadline: it is worth more than time.
@@ -167,7 +200,7 @@ class Talk:
         self.retry_after = answer.response.retry_after if answer.response else None
         return judge(self.adapter, answer)
 
-    def pause(self, seconds: float) -> Generator[Effect, Answer, None]:
+    def pause(self, seconds: float) -> Steps[None]:
         """Let time pass."""
         self.now = (yield Pause(seconds)).now
 
@@ -184,8 +217,8 @@ class Talk:
         """Before trying again what failed: backing off, and never sooner than the provider asked."""
         return max(self.retry_after or 0.0, self.backoff(attempt))
 
-    def blame(self, cause: Exception) -> NoReturn:
-        """Raise an error of ours that knows where it happened, whatever went wrong.
+    def blame(self, cause: Exception) -> Steps[UnifiedFluxError]:
+        """An error of ours that knows where it happened, whatever went wrong; what it decides is kept.
 
         A slip in a plugin or here says that money may be gone as soon as a paid submit was begun.
         """
@@ -197,7 +230,16 @@ class Talk:
         error.provider = error.provider or self.adapter.name
         error.model = error.model or (self._card.model if self._card else None)
         error.job = error.job or self.job
-        raise error from (None if error is cause else cause)
+        error.id = error.id or self.id or None
+        if self.id and self.job is None and not self.settled:
+            yield from self.keep(Settled(self._end(error), id=self.id, error=error))
+        return error
+
+    def _end(self, error: UnifiedFluxError) -> Phase:
+        """What became of a job that no answer ever named."""
+        if not self.sending:
+            return Phase.CANCELLED
+        return Phase.REFUSED if error.charged is Charged.NO else Phase.UNKNOWN
 
 
 def slip(adapter: Adapter, error: Exception) -> UnifiedFluxError:
@@ -211,7 +253,7 @@ def insist(
     request: WireRequest,
     give_up: float,
     passing: Callable[[Verdict], bool] = lambda verdict: verdict.fate is not Fate.DECIDED,
-) -> Generator[Effect, Answer, Verdict]:
+) -> Steps[Verdict]:
     """Repeat an exchange that costs nothing until it is answered, out of time, or not `passing`."""
     attempt = 0
     while True:
@@ -224,7 +266,7 @@ def insist(
         attempt += 1
 
 
-def answered(talk: Talk, request: WireRequest) -> Generator[Effect, Answer, WireResponse]:
+def answered(talk: Talk, request: WireRequest) -> Steps[WireResponse]:
     """The good answer of an exchange that costs nothing, or its last trouble raised.
 
     Where its outcome is unknown no money is, so that trouble is told as not delivered.

@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Generator, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, as_completed, wait
 from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
-from unified_flux.effects import Answer, Effect, Event, Exchange, Pause
+from unified_flux.effects import Answer, Effect, Event, Exchange, Fact, Intent, Pause
 from unified_flux.errors import Charged, UnifiedFluxError
 from unified_flux.wire import Job, Phase, WireRequest, WireResponse
 
@@ -30,16 +30,25 @@ class Transport(Protocol):
         """Let go of connections."""
 
 
+class Keeper(Protocol):
+    """Puts facts on disk; the journal does."""
+
+    def keep(self, fact: Fact) -> None:
+        """Raises UnifiedFluxError where it cannot."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class World:
-    """All that a flow has no hands for: a transport, a clock, pauses, and who wants to know.
+    """All that a flow has no hands for: a transport, a clock, pauses, a journal, and who wants to know.
 
     Attributes:
+        journal: Where facts go; None where jobs are not kept.
         stopped: Once set, every flow ends at its next effect and sends nothing more.
         pause: Replaces waiting, for tests; by default a wait that `stopped` cuts short.
     """
 
     transport: Transport
+    journal: Keeper | None = None
     clock: Callable[[], float] = time.monotonic
     pause: Callable[[float], object] | None = None
     on_event: Callable[[Event], None] | None = None
@@ -52,8 +61,22 @@ class World:
         if isinstance(effect, Pause):
             (self.pause or self.stopped.wait)(min(effect.seconds, threading.TIMEOUT_MAX))
         else:
-            self._tell(effect)
+            fault = self._keep(effect) if isinstance(effect, Fact) else None
+            # An intent that could not be kept is given up: it has not happened.
+            if fault is None or not isinstance(effect, Intent):
+                self._tell(effect)
+            return Answer(now=self.clock(), fault=fault)
         return Answer(now=self.clock())
+
+    def _keep(self, fact: Fact) -> UnifiedFluxError | None:
+        """Why a fact could not be put on disk."""
+        try:
+            if self.journal is not None and fact.id:
+                self.journal.keep(fact)
+        except UnifiedFluxError as fault:
+            _log.error("%s %s is not in the journal: %s", fact.phase, fact.id, fault.message)
+            return fault
+        return None
 
     def _tell(self, event: Event) -> None:
         """A listener's own fault is logged: it must not cost a picture that is paid."""
@@ -87,6 +110,7 @@ def run(flow: Generator[Effect, Answer, T], world: World) -> T:
         Stopped: When the world was stopped; what was begun by then may have been charged.
     """
     job: Job | None = None
+    id: str | None = None
     charged = Charged.NO
     try:
         effect = next(flow)
@@ -94,15 +118,23 @@ def run(flow: Generator[Effect, Answer, T], world: World) -> T:
             if isinstance(effect, Event):
                 job = effect.job or job
                 charged = _AFTER.get(effect.phase, charged)
+                id = effect.id if isinstance(effect, Fact) else id
             effect = flow.send(world.perform(effect))
     except StopIteration as done:
         result: T = done.value
         return result
     flow.close()
-    raise Stopped("stopped before the picture came", job=job, charged=charged)
+    stopped = Stopped("stopped before the picture came", job=job, charged=charged)
+    stopped.id = id
+    raise stopped
 
 
-_AFTER = {Phase.SENDING: Charged.MAYBE, Phase.ACCEPTED: Charged.MAYBE, Phase.FAILED: Charged.NO}
+_AFTER = {
+    Phase.SENDING: Charged.MAYBE,
+    Phase.ACCEPTED: Charged.MAYBE,
+    Phase.FAILED: Charged.NO,
+    Phase.REFUSED: Charged.NO,
+}
 
 
 def _has_happened(effect: Effect) -> bool:
@@ -131,3 +163,19 @@ def _outcome(result: Callable[[], T]) -> T | UnifiedFluxError:
         return result()
     except UnifiedFluxError as error:
         return error
+
+
+def run_each(tasks: Iterable[Callable[[], T]], world: World) -> Iterator[T]:
+    """What tasks come to, as each is done; they are taken up as workers are free, a few at a time."""
+    under_way: set[Future[T]] = set()
+    with ThreadPoolExecutor(MAX_WORKERS) as pool:
+        try:
+            for task in tasks:
+                under_way.add(pool.submit(task))
+                if len(under_way) >= 2 * MAX_WORKERS:
+                    done, under_way = wait(under_way, return_when=FIRST_COMPLETED)
+                    yield from (future.result() for future in done)
+            yield from (future.result() for future in as_completed(under_way))
+        except BaseException:
+            world.stopped.set()
+            raise

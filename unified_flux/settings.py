@@ -47,7 +47,7 @@ _PACE, _NETWORK = Pace(), Network()
 SETTINGS = (
     Setting(name="provider", kind=str, default=None, help="which provider to use", variable=True),
     Setting(name="model", kind=str, default="flux-kontext-pro", help="family or provider's model id", variable=True),
-    Setting(name="home", kind=str, default=None, help="folder for fetched pictures", variable=True),
+    Setting(name="home", kind=str, default=None, help="folder of the journal and of fetched pictures", variable=True),
     Setting(name="allow", kind=list, default=[], help="losses allowed in translation, such as drop:seed"),
     Setting(name="timeout", kind=float, default=_PACE.timeout, help="seconds until a picture must be done"),
     Setting(name="retry_within", kind=float, default=_PACE.retry_within, help="seconds to get an unpaid exchange through"),
@@ -55,6 +55,11 @@ SETTINGS = (
     Setting(name="connect_timeout", kind=float, default=_NETWORK.connect_timeout, help="seconds to connect"),
     Setting(name="read_timeout", kind=float, default=_NETWORK.read_timeout, help="seconds between two bytes of an answer"),
     Setting(name="spool_days", kind=float, default=7.0, help="days that fetched pictures stay in the spool"),
+    Setting(name="spool_mb", kind=float, default=2000.0, help="MB of fetched pictures in the spool, those of the last day not counted"),
+    Setting(name="journal.enabled", kind=bool, default=True, help="whether jobs are kept on disk, so that none is lost with its process"),
+    Setting(name="journal.store_prompts", kind=bool, default=True, help="whether the journal keeps prompts, or only their SHA-256 and length"),
+    Setting(name="journal.same_within", kind=float, default=86400.0, help="seconds in which the same request with the same client_request_id is the same job"),
+    Setting(name="journal.wait", kind=float, default=5.0, help="seconds to wait for another process that writes the journal"),
 )  # fmt: skip
 BY_NAME = {setting.name: setting for setting in SETTINGS}
 
@@ -75,14 +80,23 @@ def variable(provider: str) -> str:
 
 
 def typed(setting: Setting, value: Any, source: str) -> Any:
+    """A setting's value as its kind, or a ConfigurationError that says what it must be."""
     if setting.kind is float and isinstance(value, (int, float)) and not isinstance(value, bool):
         if 0 < value < float("inf"):
             return float(value)
+    elif setting.kind is bool:
+        if isinstance(value, bool):
+            return value
     elif setting.kind is list:
         if isinstance(value, list) and all(isinstance(item, str) for item in value):
             return value
     elif setting.kind is str and isinstance(value, str) and value:
         return value
-    wanted = {float: "a number above 0", list: "a list of texts", str: "a text"}[setting.kind]
+    wanted = {
+        float: "a number above 0",
+        bool: "true or false",
+        list: "a list of texts",
+        str: "a text",
+    }[setting.kind]
     place = "" if source == CALL else f"{source}: "
     raise ConfigurationError(f"{place}{setting.name} must be {wanted}, not {safe(value, 60)}")

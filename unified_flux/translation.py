@@ -20,6 +20,9 @@ from unified_flux.request import ImageRequest
 from unified_flux.text import did_you_mean, safe
 from unified_flux.wire import OpenedReference, replace_placeholders
 
+# The fields that a picture's own header answers to.
+EXPECTED = ("output_format", "aspect_ratio", "resolution", "width", "height")
+
 PlaceReferences = Callable[[Sequence[OpenedReference], Card], dict[str, Any]]
 
 
@@ -40,19 +43,27 @@ class Translation:
     references: tuple[OpenedReference, ...] = ()
     broken: tuple[Problem, ...] = ()
 
-    def expects(self, field: str) -> Any:
-        """What the picture should be by one of our fields: as the payload says, or by default.
+    def expected(self) -> dict[str, Any]:
+        """What the picture should be, by our fields: as the payload says, or by default.
 
         A default says nothing where references are sent: then the picture follows them.
         """
-        key = self.card.fields.get(field)
-        if key is None:
-            return None
-        found: Any = self.payload
-        for step in key.split("."):
-            found = found.get(step) if isinstance(found, dict) else None
         edits = any(entry.field == "references" for entry in self.report.entries)
-        return self.card.defaults.get(key) if found is None and not edits else found
+        expected = {}
+        for field in EXPECTED:
+            key = self.card.fields.get(field)
+            said = _at(self.payload, key) if key else None
+            if said is None and key and not edits:
+                said = self.card.defaults.get(key)
+            if said is not None:
+                expected[field] = said
+        return expected
+
+
+def _at(payload: Any, path: str) -> Any:
+    for step in path.split("."):
+        payload = payload.get(step) if isinstance(payload, dict) else None
+    return payload
 
 
 def translate(

@@ -67,7 +67,7 @@ class OpenedReference:
     """What is known of an input image before anything is sent.
 
     Either `url` is set (the provider fetches it) or `source`, `size` (bytes), `mime`, `sha256`,
-    `width` and `height` (pixels, from the header) are.
+    `width` and `height` (pixels, from the header) are; `path` where it came from a file.
     """
 
     name: str | None = None
@@ -78,9 +78,10 @@ class OpenedReference:
     sha256: str = ""
     width: int = 0
     height: int = 0
+    path: str | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """What is known, as plain JSON; never the bytes."""
+        """What is known, as plain JSON; never the bytes, nor where they lie."""
         if self.url is not None:
             return {"name": self.name, "url": self.url}
         return {
@@ -153,6 +154,20 @@ class WireRequest:
     body: bytes = b""
     signed: bool = True
 
+    @property
+    def whole_body(self) -> bytes | None:
+        """The JSON body's exact bytes, None where a reference's are put in while it is sent."""
+        if self.json is None or self.parts:
+            return None
+        inline: list[Placeholder] = []
+        replace_placeholders(self.json, inline.append)
+        return None if inline else compact(self.json).encode()
+
+
+def compact(payload: Any) -> str:
+    """A payload as it goes over the wire."""
+    return json.dumps(payload, ensure_ascii=False, separators=(",", ":"))
+
 
 @dataclass(frozen=True, kw_only=True)
 class WireResponse:
@@ -210,16 +225,20 @@ def _no_constant(word: str) -> Any:
 
 
 class Phase(StrEnum):
-    """Where a job stands, in our words."""
+    """Where a job stands, in our words; the journal keeps all but UPLOADING, RUNNING and FETCHING."""
 
     PREPARED = "prepared"
     UPLOADING = "uploading"
     SENDING = "sending"
     ACCEPTED = "accepted"
     RUNNING = "running"
-    FETCHING = "fetching"
     DONE = "done"
+    FETCHING = "fetching"
+    SAVED = "saved"
+    REFUSED = "refused"
     FAILED = "failed"
+    UNKNOWN = "unknown"
+    CANCELLED = "cancelled"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

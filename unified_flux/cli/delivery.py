@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -28,13 +27,12 @@ PARTLY_DONE = 10
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delivery:
-    """One result and where it goes; `names` are the placeholders' values, picture by picture."""
+    """One result and where it goes."""
 
     session: Session
     result: ImageResult
     target: Target
     report: Report
-    names: Sequence[Mapping[str, Any]] = ({},)
 
     def deliver(self, as_json: bool) -> int:
         """Write every picture, say so, and return the exit code.
@@ -76,9 +74,10 @@ class Delivery:
             click.echo(self._line(image, path))
 
     def _write(self, image: Image) -> Path:
-        extension = EXTENSION[image.format]
-        names = {**self.names[image.asked - 1], "job": image.job.id, "index": image.index}
-        path = self.target.path(names, extension, image.index, self._count)
+        record = self.result.record_of(image)
+        names = {**record.names(), "job": image.job.id, "index": image.index}
+        count = max(record.count, len(self.result.images))
+        path = self.target.path(names, EXTENSION[image.format], image.index, count)
         image.save(path, force=self.target.force)
         for note in (*image.notes, *self._renamed(path)):
             self.session.note(f"note: {safe(path.name)}: {note}")
@@ -87,10 +86,6 @@ class Delivery:
         except OSError as error:
             self.session.note(f"note: no sidecar beside {safe(path)}: {error.strerror}")
         return path
-
-    @property
-    def _count(self) -> int:
-        return len(self.result.images) + len(self.result.failed)
 
     def _renamed(self, path: Path) -> tuple[str, ...]:
         wanted = self.target.wanted_format
@@ -113,7 +108,7 @@ class Delivery:
             "sandbox": self.result.sandbox,
             "provider": self.result.provider,
             "model": self.result.model,
-            "request": _request_json(self.result) if self.result.request else None,
+            "request": self.result.record_of(image).request or None,
             "payload": image.payload,
             "report": self.report.to_json(),
             "defaults": self.report.defaults,
@@ -157,11 +152,3 @@ def _image_json(image: Image, path: Path) -> dict[str, Any]:
         "charge": image.charge.to_json(),
         "notes": list(image.notes),
     }
-
-
-def _request_json(result: ImageResult) -> dict[str, Any]:
-    """The request's set fields as plain JSON; references by sha256 or URL, their bytes never."""
-    found = dict(result.request.set_fields()) if result.request else {}
-    if result.references:
-        found["references"] = [reference.to_json() for reference in result.references]
-    return found

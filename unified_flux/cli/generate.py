@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from unified_flux.cli.group import COMMANDS
-from unified_flux.cli.options import request_options
+from unified_flux.cli.options import again_option, request_options
 
 NOTHING_CONFIGURED = (
     "no provider is configured: using the built-in sandbox (a drawn picture, nothing is charged)"
@@ -16,6 +16,7 @@ NOTHING_CONFIGURED = (
 
 @click.command("generate", short_help=COMMANDS["generate"])
 @request_options
+@again_option
 def command(**values: Any) -> int:
     """Make pictures of PROMPT: text, @file, or - for standard input.
 
@@ -27,15 +28,21 @@ def command(**values: Any) -> int:
 
     with Watch(values["quiet"]) as watch:
         asked = ask(values, fallback=NOTHING_CONFIGURED, on_event=watch)
+        target = asked.target
         with asked.session.client as client:
             watch.emulated = client.emulated
-            asked.target.check(asked.names(), asked.formats())
-            result = client.generate(asked.request)
-    delivery = Delivery(
-        session=asked.session,
-        result=result,
-        target=asked.target,
-        report=asked.explain(result.report),
-        names=asked.names(),
-    )
-    return delivery.deliver(values["as_json"])
+            target.check(asked.names(), asked.formats())
+            result = client.generate(
+                asked.request,
+                again=values["again"],
+                destination=target.absolute,
+                force=target.force,
+            )
+            watch.stop()
+            delivery = Delivery(
+                session=asked.session,
+                result=result,
+                target=target,
+                report=asked.explain(result.report),
+            )
+            return delivery.deliver(values["as_json"])

@@ -22,7 +22,8 @@ _WORDS = {
     Phase.ACCEPTED: "accepted, waiting",
     Phase.RUNNING: "waiting",
     Phase.FETCHING: "fetching the picture",
-    Phase.DONE: "done",
+    Phase.DONE: "done, fetching the picture",
+    Phase.SAVED: "done",
     Phase.FAILED: "failed",
 }
 _log = logging.getLogger("unified_flux")
@@ -52,7 +53,7 @@ class Watch:
         _log.info(
             "%s%s%s", event.phase, f" {job}" if job else "", f": {event.note}" if event.note else ""
         )
-        if job and event.phase in {Phase.DONE, Phase.FAILED}:
+        if job and event.phase in {Phase.SAVED, Phase.FAILED}:
             self._open.pop(job, None)
         elif job:
             self._open[job] = None
@@ -78,10 +79,15 @@ class Watch:
     def __exit__(
         self, kind: type[BaseException] | None, _: BaseException | None, __: TracebackType | None
     ) -> None:
-        if self._line is not None:
-            self._line.stop()
+        self.stop()
         if kind is KeyboardInterrupt:
             self._tell_what_goes_on()
+
+    def stop(self) -> None:
+        """Take the live line away: what is printed next stays."""
+        if self._line is not None:
+            self._line.stop()
+            self._line = None
 
     def _tell_what_goes_on(self) -> None:
         """What was paid goes on without us; an emulator in this process ends with it."""

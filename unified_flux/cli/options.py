@@ -85,6 +85,11 @@ _REQUEST = (
     click.option("--request-id", "client_request_id", help="Your own id for tracing."),
     click.option("--force", is_flag=True, help="Overwrite files."),
 )  # fmt: skip
+again_option = click.option(
+    "--again",
+    is_flag=True,
+    help="Pay once more, though the same request with this --request-id was made before.",
+)
 timeout_option = click.option(
     "--timeout", type=Number(), help="Seconds until a picture must be done."
 )

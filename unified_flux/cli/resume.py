@@ -39,5 +39,6 @@ def command(job: str, **values: Any) -> int:
             target = Target(values["output"], values["force"])
             target.check([{"job": found.id}])
             result = client.wait(found)
-    delivery = Delivery(session=session, result=result, target=target, report=result.report)
-    return delivery.deliver(values["as_json"])
+            watch.stop()
+            delivery = Delivery(session=session, result=result, target=target, report=result.report)
+            return delivery.deliver(values["as_json"])

@@ -17,7 +17,8 @@ from unified_flux.errors import (
     Unauthorized,
     UnifiedFluxError,
 )
-from unified_flux.flow import Ask, Finished, generate
+from unified_flux.fetching import Finished
+from unified_flux.flow import Ask, generate
 from unified_flux.request import ImageRequest
 from unified_flux.retry import Pace
 from unified_flux.testing import golden, samples
@@ -164,7 +165,7 @@ class WireQuestions(Kit):
         ask = Ask(
             adapter=self.adapter,
             card=card,
-            request=ImageRequest(prompt=samples.PROMPT),
+            translation=self.adapter.translate(ImageRequest(prompt=samples.PROMPT), card),
             idempotency_key=golden.KEY,
             rng=random.Random(0),  # noqa: S311 - jitter, not a secret
         )

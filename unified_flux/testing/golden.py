@@ -29,7 +29,8 @@ from typing import Any
 from unified_flux.adapter import Adapter
 from unified_flux.contract import choose
 from unified_flux.errors import Problem, TranslationError, UnifiedFluxError
-from unified_flux.flow import Ask, Finished, generate
+from unified_flux.fetching import Finished
+from unified_flux.flow import Ask, generate
 from unified_flux.references import open_references
 from unified_flux.report import Policy
 from unified_flux.request import ImageRequest, Reference
@@ -96,15 +97,19 @@ class Golden:
         origin = given.get("url") or base64.b64decode(given["bytes_base64"], validate=True)
         return Reference(origin, given.get("name"))
 
+    def translation(self, adapter: Adapter) -> Translation:
+        """What the adapter makes of the request."""
+        request = self.request
+        card = choose(adapter.cards, request.model or adapter.cards[0].model)
+        return adapter.translate(request, card, open_references(request.references))
+
     def ask(self, adapter: Adapter) -> Ask:
         """What the flow of this conversation is given."""
-        request = self.request
+        translation = require(self.translation(adapter), self.policy)
         return Ask(
             adapter=adapter,
-            card=choose(adapter.cards, request.model or adapter.cards[0].model),
-            request=request,
-            references=open_references(request.references),
-            policy=self.policy,
+            card=translation.card,
+            translation=translation,
             idempotency_key=KEY,
             rng=random.Random(0),  # noqa: S311 - jitter, not a secret
         )
@@ -241,10 +246,9 @@ def check_translation(golden: Golden, adapter: Adapter) -> None:
     """
     wrong: dict[str, Any] | None = golden.facts.get("error")
     try:
-        ask = golden.ask(adapter)
-        translation = adapter.translate(ask.request, ask.card, ask.references)
+        translation = golden.translation(adapter)
         _check_report(golden, translation)
-        require(translation, ask.policy)
+        require(translation, golden.policy)
     except TranslationError as error:
         if wrong is None:
             raise AssertionError(f"{golden.id}: refused: {error}") from error

@@ -6,7 +6,6 @@ memory, and since the length is known no chunked encoding is needed, which some 
 
 from __future__ import annotations
 
-import json
 import secrets
 from binascii import b2a_base64
 from collections.abc import Callable, Iterator, Sequence
@@ -14,7 +13,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from unified_flux.errors import InvalidRequest
-from unified_flux.wire import OpenedReference, Part, Placeholder, WireRequest, replace_placeholders
+from unified_flux.wire import (
+    OpenedReference,
+    Part,
+    Placeholder,
+    WireRequest,
+    compact,
+    replace_placeholders,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +73,7 @@ def encode_json(payload: Any) -> bytes | Body:
         return marker
 
     marked = replace_placeholders(payload, mark)
-    text = json.dumps(marked, ensure_ascii=False, separators=(",", ":"))
+    text = compact(marked)
     if not found:
         return text.encode()
     first, *rest = text.split(marker)

@@ -1,0 +1,103 @@
+"""The way to one provider: over HTTP with its key, or to its emulator in this process."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from dataclasses import dataclass
+from functools import cached_property
+from urllib.parse import urlsplit
+
+from unified_flux import config as configuration, registry
+from unified_flux.adapter import Adapter
+from unified_flux.addresses import is_loopback
+from unified_flux.config import Config
+from unified_flux.journal import Journal
+from unified_flux.output import Spool
+from unified_flux.scheduler import Transport
+from unified_flux.secret import SANDBOX_PREFIX, Secret
+from unified_flux.settings import Network
+from unified_flux.transports.signing import Signer
+
+_DAY = 86_400.0
+_MB = 1_000_000
+
+
+def open_journal(config: Config) -> Journal | None:
+    """The journal as the settings want it, None where it is turned off; nothing is opened yet."""
+    if not config.get("journal.enabled"):
+        return None
+    return Journal(
+        config.home,
+        store_prompts=config.get("journal.store_prompts"),
+        wait=config.get("journal.wait"),
+    )
+
+
+@dataclass(frozen=True)
+class Access:
+    """How one client reaches its provider; connections are opened when they are first needed.
+
+    Attributes:
+        emulated: Whether the provider's emulator answers, in this process.
+    """
+
+    adapter: Adapter
+    config: Config
+    spool: Spool
+    emulated: bool
+
+    @cached_property
+    def sandbox(self) -> bool:
+        """Whether an emulator answers, in this process or behind a local port."""
+        if self.emulated:
+            return True
+        key = self.config.key(self.adapter.name)
+        local = is_loopback(urlsplit(self.adapter.base).hostname or "")
+        return local and key is not None and key.for_sandbox
+
+    @cached_property
+    def place(self) -> str:
+        """Where jobs live that are made through it: no other place knows them."""
+        return f"emulator {secrets.token_hex(8)}" if self.emulated else self.adapter.base
+
+    @cached_property
+    def key_mark(self) -> str | None:
+        """Tells two keys apart and gives neither away; None where there is none."""
+        key = self.config.key(self.adapter.name)
+        if key is None or self.emulated:
+            return None
+        return hashlib.sha256(f"unified-flux {key.reveal()}".encode()).hexdigest()[:8]
+
+    @cached_property
+    def transport(self) -> Transport:
+        """Raises MissingKey where a key is needed and not there."""
+        days, most = self.config.get("spool_days"), self.config.get("spool_mb")
+        self.spool.purge(days * _DAY, most * _MB)
+        return self._emulated() if self.emulated else self._http()
+
+    def close(self) -> None:
+        """Close connections."""
+        if "transport" in self.__dict__:
+            self.transport.close()
+
+    def _http(self) -> Transport:
+        from unified_flux.transports.http import HttpTransport
+
+        signer = Signer(self.adapter, self.config.secret(self.adapter.name))
+        bundle, proxies = configuration.network_environment()
+        network = Network(
+            connect_timeout=self.config.get("connect_timeout"),
+            read_timeout=self.config.get("read_timeout"),
+            ca_bundle=bundle,
+            proxies=proxies,
+        )
+        return HttpTransport(signer, self.spool, network)
+
+    def _emulated(self) -> Transport:
+        from unified_flux.transports.emulated import EmulatedTransport
+
+        secret = Secret(f"{SANDBOX_PREFIX}{secrets.token_hex(16)}", "the sandbox's key")
+        emulator = registry.emulator_class(self.adapter.name)(key=secret.reveal())
+        signer = Signer(self.adapter, secret)
+        return EmulatedTransport(emulator, signer, self.spool, self.config.get("read_timeout"))

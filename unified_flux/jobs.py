@@ -1,0 +1,314 @@
+"""One client's jobs: written down before they are paid, run, taken up again, handed over."""
+
+from __future__ import annotations
+
+import base64
+import logging
+import random
+import secrets
+import uuid
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any
+
+from unified_flux.access import Access
+from unified_flux.adapter import Adapter
+from unified_flux.config import Config
+from unified_flux.contract import Card, choose
+from unified_flux.errors import ConfigurationError, InvalidRequest, UnifiedFluxError
+from unified_flux.fetching import Finished
+from unified_flux.flow import Ask, Flow
+from unified_flux.journal import Journal
+from unified_flux.outcomes import Outcomes, resume_command
+from unified_flux.output import Target
+from unified_flux.record import Record, canonical, draft, payload_digest
+from unified_flux.recovery import Taken, ended_with_its_process, rebuilt, taken_up
+from unified_flux.references import open_references
+from unified_flux.report import Policy
+from unified_flux.request import ImageRequest
+from unified_flux.result import Recovered
+from unified_flux.retry import Pace, slip
+from unified_flux.scheduler import World, run_all, run_each
+from unified_flux.settings import url_name
+from unified_flux.text import safe
+from unified_flux.translation import Translation, require
+from unified_flux.wire import Job, OpenedReference, Phase
+
+_log = logging.getLogger("unified_flux")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """A request on its way to the provider.
+
+    Attributes:
+        again: Pay once more, though the same was asked before.
+        destination: Where the pictures are meant to go; `force` allows to overwrite there.
+    """
+
+    request: ImageRequest
+    card: Card
+    references: tuple[OpenedReference, ...]
+    again: bool = False
+    destination: str | Path | None = None
+    force: bool = False
+
+
+@dataclass(frozen=True)
+class Jobs:
+    """The jobs of one client."""
+
+    adapter: Adapter
+    config: Config
+    policy: Policy
+    access: Access
+    journal: Journal | None
+
+    def order(self, request: ImageRequest, **how: Any) -> Order:
+        """The request with its card and its references opened.
+
+        Raises:
+            InvalidRequest: When the model is unknown or a reference unusable.
+        """
+        references = open_references(request.references)
+        return Order(request=request, card=self.card(request.model), references=references, **how)
+
+    def card(self, model: str | None = None) -> Card:
+        """The card of a family or model id, of the configured model where none is named."""
+        return choose(self.adapter.cards, model or self.config.get("model"))
+
+    @contextmanager
+    def prepared(self, order: Order) -> Iterator[list[tuple[Record, Ask | None]]]:
+        """The pictures' records, each with what its flow is given, or None for one made before.
+
+        Raises:
+            TranslationError: When the request cannot be said.
+            MissingKey, JournalError: When nothing may be sent.
+        """
+        drafts, translations = self._drafts(order)
+        # A missing key is told before anything is written down.
+        self.access.transport  # noqa: B018
+        same_within = None if order.again else self.config.get("journal.same_within")
+        kept = self.journal.prepare(drafts, same_within) if self.journal else drafts
+        uploads: dict[str, str] = {}
+        try:
+            yield [
+                (one, self._ask(one, translation, uploads) if one is new else None)
+                for one, new, translation in zip(kept, drafts, translations, strict=True)
+            ]
+        finally:
+            if self.journal is not None:
+                self.journal.release([one.id for one in drafts])
+
+    def taken_up(self, record: Record, *, resubmit: bool = False) -> Flow:
+        """The flow that goes on with a record, which is taken when it starts and let go at its end."""
+        journal = self.journal if record.id else None
+        if record.place != self.access.place:
+            raise _elsewhere(record, self.access.place)
+        if journal is not None and not journal.claim(record.id):
+            raise UnifiedFluxError(
+                f"another process is at work on the job {record.name}",
+                next_step=f"When it has ended: {resume_command(record.name)}",
+            )
+        try:
+            ask = self._ask(record)
+            if resubmit and record.phase is Phase.UNKNOWN and record.submit is None:
+                ask.translation = self._same_translation(record)
+            taken = Taken(
+                record=record,
+                ask=ask,
+                now=journal.now() if journal else 0,
+                key_mark=self.access.key_mark,
+                resubmit=resubmit,
+            )
+            return (yield from taken_up(taken))
+        finally:
+            if journal is not None:
+                journal.release([record.id])
+
+    def known(self, job: Job | str) -> Record | None:
+        """The record that a name means, None where the journal has none.
+
+        Raises:
+            InvalidRequest: When it is another provider's.
+        """
+        if self.journal is None or not self.journal.path.exists():
+            return None
+        record = self.journal.find(str(job))
+        if record is not None and record.provider != self.adapter.name:
+            raise no_job(self.adapter.name, job)
+        return record
+
+    def bare(self, job: Job | str) -> Record:
+        """What is known of a job that is in no journal: its name.
+
+        Raises:
+            InvalidRequest: When it is no job of this provider.
+        """
+        found = Job.parse(job) if isinstance(job, str) else job
+        if found is None or found.provider != self.adapter.name:
+            raise no_job(self.adapter.name, job)
+        card = self.card(found.model)
+        return Record(
+            id="",
+            provider=self.adapter.name,
+            model=card.model,
+            family=card.family,
+            place=self.access.place,
+            sandbox=self.access.sandbox,
+            emulated=self.access.emulated,
+            phase=Phase.ACCEPTED,
+            job_id=found.id,
+        )
+
+    def each(self, ids: Iterable[str], world: World) -> Iterator[Recovered]:
+        """Take up several, a few at a time; those that a living process works on are left to it."""
+        tasks = (partial(self._recovered, id, world) for id in ids)
+        return (one for one in run_each(tasks, world) if one is not None)
+
+    def needed_journal(self) -> Journal:
+        """The journal. Raises ConfigurationError where it is turned off."""
+        if self.journal is None:
+            raise ConfigurationError(
+                "the journal is off (journal.enabled = false), so there is nothing to recover from"
+            )
+        return self.journal
+
+    def outcomes(
+        self, records: Sequence[Record], ends: Sequence[Finished | UnifiedFluxError]
+    ) -> Outcomes:
+        """What flows came to, on its way to a result."""
+        kept = self.journal is not None
+        told = self._delivered if kept else None
+        return Outcomes(records=records, ends=ends, kept=kept, delivered=told)
+
+    def _drafts(self, order: Order) -> tuple[list[Record], list[Translation]]:
+        request = order.request
+        whole = self._said(request, order)
+        pictures = request.pictures()
+        one_by_one = request.n is not None
+        translations = [self._said(one, order) if one_by_one else whole for one in pictures]
+        asked = canonical(request, order.references)
+        asked_each = enumerate(zip(pictures, translations, strict=True), 1)
+        destination = Target(str(order.destination)).absolute if order.destination else None
+        drafts = [
+            draft(
+                translation,
+                id=_new_id(),
+                place=self.access.place,
+                sandbox=self.access.sandbox,
+                emulated=self.access.emulated,
+                request=asked,
+                report=whole.report,
+                asked=number,
+                seed=picture.seed,
+                client_request_id=request.client_request_id,
+                destination=destination,
+                force=order.force,
+                key=str(uuid.uuid4()),
+                key_mark=self.access.key_mark,
+            )
+            for number, (picture, translation) in asked_each
+        ]
+        return drafts, translations
+
+    def _said(self, request: ImageRequest, order: Order) -> Translation:
+        try:
+            translation = self.adapter.translate(request, order.card, order.references)
+        except UnifiedFluxError:
+            raise
+        except Exception as error:
+            raise slip(self.adapter, error) from error
+        return require(translation, self.policy)
+
+    def _ask(
+        self,
+        record: Record,
+        translation: Translation | None = None,
+        uploads: dict[str, str] | None = None,
+    ) -> Ask:
+        return Ask(
+            adapter=self.adapter,
+            card=self.card(record.model),
+            translation=translation,
+            id=record.id,
+            idempotency_key=record.key or "",
+            pace=self.pace,
+            rng=self.rng,
+            uploads={} if uploads is None else uploads,
+        )
+
+    def _same_translation(self, record: Record) -> Translation:
+        """The translation of a record's request once more, to the same payload."""
+        order = self.order(rebuilt(record))
+        translation = self.adapter.translate(order.request, order.card, order.references)
+        if payload_digest(translation) != record.payload_sha256:
+            raise InvalidRequest(
+                "the same submit cannot be made again: a reference or a setting has changed since",
+                next_step="Ask anew with: unified-flux generate --again, and resolve this one.",
+            )
+        return translation
+
+    def _recovered(self, id: str, world: World) -> Recovered | None:
+        journal = self.needed_journal()
+        record = journal.get(id)
+        if journal.works_on(record):
+            return None
+        if record.emulated and record.place != self.access.place:
+            error = ended_with_its_process(record)
+            journal.resolve(id, error)
+            return Recovered(record=journal.get(id), error=error)
+        (end,) = run_all([self.taken_up(record)], world)
+        record = journal.get(id)
+        try:
+            return Recovered(record=record, result=self.outcomes([record], [end]).result())
+        except UnifiedFluxError as error:
+            return Recovered(record=record, error=error)
+
+    def _delivered(self, id: str, position: int, path: Path) -> None:
+        """A file that is written is not lost by a journal that cannot be."""
+        try:
+            if self.journal is not None and id:
+                self.journal.delivered(id, position, path)
+        except UnifiedFluxError as error:
+            _log.error("%s is not in the journal: %s", path, error.message)
+
+    @cached_property
+    def pace(self) -> Pace:
+        """The time budgets that the settings give."""
+        get = self.config.get
+        return Pace(
+            timeout=get("timeout"),
+            retry_within=get("retry_within"),
+            resend_within=get("resend_within"),
+        )
+
+    @cached_property
+    def rng(self) -> random.Random:
+        """Jitter."""
+        return random.SystemRandom()
+
+
+def _new_id() -> str:
+    return base64.b32encode(secrets.token_bytes(10)).decode().lower()
+
+
+def no_job(provider: str, job: Job | str) -> InvalidRequest:
+    """The error of a name that means nothing here."""
+    return InvalidRequest(
+        f'"{safe(job, 80)}" is no job of {provider}',
+        next_step=f"A job is written {provider}/MODEL/ID, as the error printed it; "
+        "unified-flux jobs lists those of the journal.",
+    )
+
+
+def _elsewhere(record: Record, place: str) -> UnifiedFluxError:
+    if record.emulated:
+        return ended_with_its_process(record)
+    return ConfigurationError(
+        f"the job {record.name} lives at {record.place}, and {record.provider} is {place} now",
+        next_step=f"Set {url_name(record.provider)}={record.place} to go on with it.",
+    )

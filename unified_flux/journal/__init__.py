@@ -1,0 +1,8 @@
+"""The journal: every job, its phases and its money on disk, before and after each paid step.
+
+The only room that knows SQL. docs/journal.md tells the tables to whoever opens the file.
+"""
+
+from unified_flux.journal.sqlite import Journal
+
+__all__ = ["Journal"]

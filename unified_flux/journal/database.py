@@ -1,0 +1,261 @@
+"""One SQLite file that many threads and processes write: opened, migrated, committed together.
+
+Facts that are ready at the same moment share one transaction and one fsync: whoever holds the lock
+commits for all who wait.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from unified_flux.errors import JournalError, UnifiedFluxError
+from unified_flux.text import safe
+
+Migrations = Sequence[Sequence[str]]
+Act = Callable[[sqlite3.Connection], Any]
+Row = Mapping[str, Any]
+# STRICT tables came with this one.
+OLDEST_SQLITE = (3, 37, 0)
+# Pages in the write-ahead log before they are moved into the file: some hundred jobs.
+CHECKPOINT = 4000
+
+
+@dataclass(slots=True, eq=False)
+class _Ticket:
+    """One change that waits for its transaction."""
+
+    act: Act
+    durable: bool
+    done: bool = False
+    value: Any = None
+    error: Exception | None = None
+
+
+class Database:
+    """The file and its one connection, opened when it is first needed.
+
+    Args:
+        migrations: What leads from each version of the tables to the next.
+        wait: Seconds to wait for another process's transaction.
+    """
+
+    def __init__(self, path: Path, migrations: Migrations, wait: float) -> None:
+        self.path = path
+        self._migrations = migrations
+        self._wait = wait
+        self._lock = threading.RLock()
+        self._waiting: deque[_Ticket] = deque()
+        self._open: sqlite3.Connection | None = None
+        self._pid = 0
+        # A forked child must not close what its parent has open.
+        self._inherited: list[sqlite3.Connection] = []
+
+    def write(self, act: Act, *, durable: bool = True) -> Any:
+        """Change something in a transaction and return what `act` returns.
+
+        Args:
+            durable: Whether it must survive a power cut; the death of the process it survives anyhow.
+
+        Raises:
+            JournalError: When the file does not take it; then nothing of it is there.
+        """
+        ticket = _Ticket(act, durable)
+        self._waiting.append(ticket)
+        with self._lock:
+            if not ticket.done:
+                self._commit([self._waiting.popleft() for _ in range(len(self._waiting))])
+        if ticket.error is not None:
+            raise ticket.error
+        return ticket.value
+
+    def read(self, query: str, values: Sequence[Any] | Mapping[str, Any] = ()) -> list[Row]:
+        """The rows that a query finds.
+
+        Raises:
+            JournalError: When the file cannot be read.
+        """
+        with self._lock, self._told():
+            return list(self._connection().execute(query, values))
+
+    def close(self) -> None:
+        """Let go of the file."""
+        with self._lock:
+            if self._open is not None and self._pid == os.getpid():
+                with contextlib.suppress(sqlite3.Error):
+                    self._open.close()
+            self._open = None
+
+    def _commit(self, batch: list[_Ticket]) -> None:
+        try:
+            self._transact(batch)
+        except Exception as error:
+            if len(batch) > 1:
+                # The fault of one must not be the others'.
+                for ticket in batch:
+                    self._commit([ticket])
+            else:
+                batch[0].error = error
+        except BaseException:
+            for ticket in batch:
+                ticket.error = JournalError("the journal was interrupted while it was written")
+            raise
+        finally:
+            for ticket in batch:
+                ticket.done = True
+
+    def _transact(self, batch: list[_Ticket]) -> None:
+        with self._told():
+            connection = self._connection()
+            durable = any(ticket.durable for ticket in batch)
+            connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
+            with _transaction(connection):
+                for ticket in batch:
+                    ticket.value = ticket.act(connection)
+
+    def _connection(self) -> sqlite3.Connection:
+        if self._open is not None and self._pid != os.getpid():
+            self._inherited.append(self._open)
+            self._open = None
+        if self._open is None:
+            self._open, self._pid = self._opened(), os.getpid()
+        return self._open
+
+    def _opened(self) -> sqlite3.Connection:
+        if sqlite3.sqlite_version_info < OLDEST_SQLITE:
+            raise JournalError(
+                f"this Python's SQLite is {sqlite3.sqlite_version}; the journal needs 3.37",
+                next_step="Update Python, or turn the journal off (journal.enabled = false).",
+            )
+        self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))
+        connection = sqlite3.connect(
+            self.path, timeout=self._wait, isolation_level=None, check_same_thread=False
+        )
+        try:
+            connection.row_factory = sqlite3.Row
+            self._prepare(connection)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _prepare(self, connection: sqlite3.Connection) -> None:
+        self._use_wal(connection)
+        for pragma in ("secure_delete = ON", "foreign_keys = ON", f"wal_autocheckpoint = {CHECKPOINT}"):  # fmt: skip
+            connection.execute(f"PRAGMA {pragma}")
+        version = _version(connection)
+        if version > len(self._migrations):
+            raise JournalError(
+                f"the journal {self.path} was written by a newer unified-flux (its tables are of "
+                f"version {version}, this one knows {len(self._migrations)}); nothing was changed",
+                next_step="Update unified-flux, or set another UNIFIED_FLUX_HOME.",
+            )
+        if version < len(self._migrations):
+            self._migrate(connection)
+
+    def _use_wal(self, connection: sqlite3.Connection) -> None:
+        """Several who open a new file at once are told "locked" without any waiting."""
+        until = time.monotonic() + self._wait
+        while True:
+            try:
+                (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
+            except sqlite3.OperationalError:
+                if time.monotonic() > until:
+                    raise
+                time.sleep(0.01)
+                continue
+            if mode != "wal":
+                raise JournalError(
+                    f"the disk of {self.path} cannot hold a write-ahead log",
+                    next_step="A network drive cannot; set UNIFIED_FLUX_HOME to a local folder.",
+                )
+            return
+
+    def _migrate(self, connection: sqlite3.Connection) -> None:
+        """Lead the tables forwards, all steps or none; what was there before is kept beside it."""
+        with _transaction(connection):
+            version = _version(connection)
+            if version == 0 and connection.execute("SELECT 1 FROM sqlite_master").fetchone():
+                raise JournalError(
+                    f"{self.path} is a database of something else; it was not touched"
+                )
+            if 0 < version < len(self._migrations):
+                self._back_up(version)
+            for step in self._migrations[version:]:
+                for statement in step:
+                    connection.execute(statement)
+            connection.execute(f"PRAGMA user_version = {len(self._migrations)}")
+
+    def _back_up(self, version: int) -> None:
+        """A copy of the file as it was, for the program that wrote it."""
+        day = time.strftime("%Y%m%d-%H%M%S")
+        copy = self.path.with_name(f"{self.path.stem}-version-{version}-{day}.db")
+        os.close(os.open(copy, os.O_RDWR | os.O_CREAT, 0o600))
+        with (
+            contextlib.closing(sqlite3.connect(self.path)) as source,
+            contextlib.closing(sqlite3.connect(copy)) as target,
+        ):
+            source.backup(target)
+
+    def told(self, error: Exception) -> UnifiedFluxError:
+        """SQLite's or the system's fault in our words."""
+        return error if isinstance(error, UnifiedFluxError) else _trouble(self.path, error)
+
+    @contextlib.contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except (sqlite3.Error, OSError) as error:
+            raise self.told(error) from error
+
+
+@contextlib.contextmanager
+def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    return int(version)
+
+
+_OFF = "or turn the journal off (journal.enabled = false)."
+# What SQLite or the system says → what is wrong, and what to do.
+_TROUBLES = (
+    ("locked", "another program has it locked", "Try again when that one is done."),
+    ("busy", "another program has it locked", "Try again when that one is done."),
+    ("full", "the disk is full", f"Free space there, set another UNIFIED_FLUX_HOME, {_OFF}"),
+    ("no space", "the disk is full", f"Free space there, set another UNIFIED_FLUX_HOME, {_OFF}"),
+    ("readonly", "it may not be written", f"Set another UNIFIED_FLUX_HOME, {_OFF}"),
+    ("read-only", "it may not be written", f"Set another UNIFIED_FLUX_HOME, {_OFF}"),
+    ("permission", "it may not be written", f"Set another UNIFIED_FLUX_HOME, {_OFF}"),
+    ("not a database", "it is no SQLite file", "Move it away; a new one is begun."),
+    ("malformed", "it is damaged", "Move it away, keep it, and look at it with sqlite3's .recover."),
+)  # fmt: skip
+
+
+def _trouble(path: Path, error: Exception) -> JournalError:
+    said = str(error).lower()
+    for word, what, next_step in _TROUBLES:
+        if word in said:
+            return JournalError(f"the journal {path}: {what}", next_step=next_step)
+    return JournalError(
+        f"the journal {path}: {safe(error, 160)}",
+        next_step=f"Set another UNIFIED_FLUX_HOME, {_OFF}",
+    )

@@ -1,0 +1,224 @@
+"""The journal's tables, version by version, and rows as records.
+
+Times are milliseconds since 1970 in UTC; money is a whole number of 1e-9 of its unit.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from unified_flux.errors import Charged
+from unified_flux.money import Basis, Charge, Money
+from unified_flux.record import Kept, Record
+from unified_flux.report import Report
+from unified_flux.wire import Phase
+
+NANO = Decimal(10**9)
+_LARGEST = 2**63
+
+# What somebody has to go on with; an index holds these rows alone.
+OPEN = (
+    "(phase IN ('prepared', 'sending', 'accepted', 'done')"
+    " OR (phase = 'saved' AND destination IS NOT NULL AND delivered_at IS NULL))"
+)
+
+_FIRST = (
+    """
+    CREATE TABLE jobs (
+      id TEXT PRIMARY KEY NOT NULL,
+      phase TEXT NOT NULL CHECK (phase IN ('prepared', 'sending', 'accepted', 'done', 'saved',
+                                           'refused', 'failed', 'unknown', 'cancelled')),
+      provider TEXT NOT NULL,
+      model TEXT NOT NULL,
+      family TEXT NOT NULL,
+      place TEXT NOT NULL,
+      sandbox INTEGER NOT NULL CHECK (sandbox IN (0, 1)),
+      emulated INTEGER NOT NULL CHECK (emulated IN (0, 1)),
+      client_request_id TEXT,
+      request TEXT NOT NULL CHECK (json_valid(request)),
+      request_sha256 TEXT NOT NULL,
+      asked INTEGER NOT NULL,
+      seed TEXT,
+      payload TEXT NOT NULL CHECK (json_valid(payload)),
+      payload_sha256 TEXT NOT NULL,
+      report TEXT NOT NULL CHECK (json_valid(report)),
+      expects TEXT NOT NULL CHECK (json_valid(expects)),
+      sources TEXT NOT NULL CHECK (json_valid(sources)),
+      destination TEXT,
+      force INTEGER NOT NULL CHECK (force IN (0, 1)),
+      idempotency_key TEXT,
+      key_mark TEXT,
+      submit_url TEXT,
+      submit_headers TEXT,
+      submit_body BLOB,
+      job TEXT,
+      quote_nano INTEGER,
+      quote_unit TEXT,
+      quote_basis TEXT,
+      charged TEXT NOT NULL CHECK (charged IN ('no', 'maybe', 'yes')),
+      charge_nano INTEGER,
+      charge_unit TEXT,
+      charge_basis TEXT NOT NULL,
+      charge_raw TEXT,
+      error TEXT,
+      notes TEXT,
+      owner TEXT,
+      prepared_at INTEGER NOT NULL,
+      sending_at INTEGER,
+      accepted_at INTEGER,
+      settled_at INTEGER,
+      saved_at INTEGER,
+      delivered_at INTEGER
+    ) STRICT
+    """,
+    """
+    CREATE TABLE outputs (
+      job TEXT NOT NULL REFERENCES jobs (id) ON DELETE CASCADE,
+      position INTEGER NOT NULL,
+      url TEXT,
+      sha256 TEXT,
+      bytes INTEGER,
+      spooled TEXT,
+      path TEXT,
+      PRIMARY KEY (job, position)
+    ) STRICT, WITHOUT ROWID
+    """,
+    """
+    CREATE TABLE events (
+      id INTEGER PRIMARY KEY,
+      job TEXT NOT NULL,
+      at INTEGER NOT NULL,
+      phase TEXT NOT NULL,
+      note TEXT
+    ) STRICT
+    """,
+    f"CREATE INDEX jobs_open ON jobs (prepared_at) WHERE {OPEN}",
+    "CREATE INDEX jobs_by_time ON jobs (prepared_at)",
+    "CREATE INDEX jobs_same ON jobs (client_request_id, request_sha256, asked)"
+    " WHERE client_request_id IS NOT NULL",
+    "CREATE INDEX jobs_theirs ON jobs (job) WHERE job IS NOT NULL",
+    "CREATE INDEX events_of ON events (job)",
+    """
+    CREATE TRIGGER events_stand BEFORE UPDATE ON events
+    BEGIN SELECT RAISE(ABORT, 'events are append-only'); END
+    """,
+    """
+    CREATE TRIGGER events_stay BEFORE DELETE ON events
+    WHEN EXISTS (SELECT 1 FROM jobs WHERE id = OLD.job)
+    BEGIN SELECT RAISE(ABORT, 'events go with their job alone'); END
+    """,
+)
+# MIGRATIONS[v] leads from version v to v + 1.
+MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST,)
+
+
+def dumps(found: Any) -> str:
+    """JSON as the journal keeps it: compact, and the same text for the same content."""
+    return json.dumps(found, ensure_ascii=False, separators=(",", ":"), sort_keys=True)
+
+
+def nano(money: Money | None) -> int | None:
+    """An amount in 1e-9 of its unit, None where it is not known or no such whole number."""
+    if money is None:
+        return None
+    scaled = money.amount * NANO
+    whole = int(scaled)
+    return whole if whole == scaled and abs(whole) < _LARGEST else None
+
+
+def charge_columns(charge: Charge, charged: Charged) -> dict[str, Any]:
+    """A charge as the columns of a row."""
+    return {
+        "charged": str(charged),
+        "charge_nano": nano(charge.money),
+        "charge_unit": charge.money.unit if charge.money else None,
+        "charge_basis": str(charge.basis),
+        "charge_raw": dumps(charge.raw) if charge.raw else None,
+    }
+
+
+def new_row(record: Record) -> dict[str, Any]:
+    """The columns of a job that nothing was sent of."""
+    return {
+        "id": record.id,
+        "phase": str(Phase.PREPARED),
+        "provider": record.provider,
+        "model": record.model,
+        "family": record.family,
+        "place": record.place,
+        "sandbox": int(record.sandbox),
+        "emulated": int(record.emulated),
+        "client_request_id": record.client_request_id,
+        "request": dumps(record.request),
+        "request_sha256": record.digest,
+        "asked": record.asked,
+        "seed": None if record.seed is None else str(record.seed),
+        "payload": dumps(record.payload),
+        "payload_sha256": record.payload_sha256,
+        "report": dumps({"entries": record.report.to_json(), "defaults": record.report.defaults}),
+        "expects": dumps(record.expects),
+        "sources": dumps(record.sources),
+        "destination": record.destination,
+        "force": int(record.force),
+        "idempotency_key": record.key,
+        "key_mark": record.key_mark,
+        "charged": str(Charged.NO),
+        "charge_basis": str(Basis.UNKNOWN),
+    }
+
+
+def read_row(row: Mapping[str, Any], outputs: list[Mapping[str, Any]]) -> Record:
+    """A row and its pictures as a record."""
+    report = json.loads(row["report"])
+    money = None
+    if row["charge_nano"] is not None:
+        money = Money((Decimal(row["charge_nano"]) / NANO).normalize(), row["charge_unit"])
+    record = Record(
+        **{name: row[name] for name in _AS_THEY_ARE},
+        phase=Phase(row["phase"]),
+        sandbox=bool(row["sandbox"]),
+        emulated=bool(row["emulated"]),
+        request=json.loads(row["request"]),
+        seed=None if row["seed"] is None else int(row["seed"]),
+        payload=json.loads(row["payload"]),
+        report=Report.from_json(report["entries"], report["defaults"]),
+        expects=json.loads(row["expects"]),
+        sources=tuple(json.loads(row["sources"])),
+        force=bool(row["force"]),
+        key=row["idempotency_key"],
+        submit_headers=json.loads(row["submit_headers"] or "{}"),
+        job_id=row["job"],
+        charged=Charged(row["charged"]),
+        charge=Charge(
+            money=money,
+            basis=Basis(row["charge_basis"]),
+            raw=json.loads(row["charge_raw"] or "{}"),
+        ),
+        error=json.loads(row["error"]) if row["error"] else None,
+        notes=tuple(json.loads(row["notes"] or "[]")),
+        outputs=tuple(_kept(one) for one in outputs),
+    )
+    # Of words that are not stored, the hashes cannot be made again.
+    record.__dict__.update(digest=row["request_sha256"], payload_sha256=row["payload_sha256"])
+    return record
+
+
+_AS_THEY_ARE = (
+    "id", "provider", "model", "family", "place", "client_request_id", "asked",
+    "destination", "key_mark", "submit_url", "submit_body", "owner", "prepared_at", "sending_at",
+    "accepted_at", "settled_at", "saved_at", "delivered_at",
+)  # fmt: skip
+
+
+def _kept(row: Mapping[str, Any]) -> Kept:
+    return Kept(
+        url=row["url"],
+        sha256=row["sha256"],
+        size=row["bytes"],
+        spooled=Path(row["spooled"]) if row["spooled"] else None,
+        path=Path(row["path"]) if row["path"] else None,
+    )

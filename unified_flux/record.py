@@ -1,0 +1,217 @@
+"""`Record`: one picture's job from the wish to the file, as plain data that outlives the process."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from unified_flux import errors
+from unified_flux.errors import Charged, UnifiedFluxError
+from unified_flux.money import Charge
+from unified_flux.report import Report
+from unified_flux.request import ImageRequest
+from unified_flux.translation import Translation, shown
+from unified_flux.wire import Job, OpenedReference, Output, Phase, Purpose, WireRequest
+
+# What a file is named after where the prompt was not to be stored: enough to tell two apart.
+_SHORT = 12
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """One picture of a job.
+
+    Attributes:
+        url: Where the provider has it, for as long as it does.
+        sha256, size: Of the bytes, once they came.
+        spooled: The file in the spool.
+        path: The file that was asked for, once it is written.
+    """
+
+    url: str | None = None
+    sha256: str | None = None
+    size: int | None = None
+    spooled: Path | None = None
+    path: Path | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """Everything that is known of one picture's job.
+
+    Attributes:
+        id: Our own name of it.
+        place: Where it lives: the provider's address, or an emulator in some process.
+        request: The whole request as plain JSON, see `canonical`; `asked` tells which of its n.
+        payload: What is sent, local bytes as name, size and SHA-256.
+        expects: What the picture should be, see `Translation.expected`.
+        sources: The files of the local references, as far as they are files.
+        destination: The absolute path, folder or template that was asked for; None where none was.
+        key: The idempotency key; `key_mark` tells whether the provider's key is still the same.
+        submit_url, submit_headers, submit_body: The exact paid submit, where it may be sent again.
+        job_id: The provider's name of the job.
+        charged, charge: Whether money was taken, and how much.
+        error: What ended it badly, as `UnifiedFluxError.to_json` says it.
+        owner: The process that works on it.
+        prepared_at, ...: When it came to each phase, in milliseconds since 1970.
+    """
+
+    id: str
+    provider: str
+    model: str
+    family: str
+    place: str
+    request: dict[str, Any] = field(default_factory=dict)
+    payload: dict[str, Any] = field(default_factory=dict)
+    report: Report = field(default_factory=lambda: Report(entries=()))
+    sandbox: bool = False
+    emulated: bool = False
+    asked: int = 1
+    seed: int | None = None
+    client_request_id: str | None = None
+    expects: dict[str, Any] = field(default_factory=dict)
+    sources: tuple[str | None, ...] = ()
+    destination: str | None = None
+    force: bool = False
+    key: str | None = None
+    key_mark: str | None = None
+    submit_url: str | None = None
+    submit_headers: Mapping[str, str] = field(default_factory=dict)
+    submit_body: bytes | None = None
+    phase: Phase = Phase.PREPARED
+    job_id: str | None = None
+    charged: Charged = Charged.NO
+    charge: Charge = field(default_factory=Charge)
+    error: dict[str, Any] | None = None
+    notes: tuple[str, ...] = ()
+    outputs: tuple[Kept, ...] = ()
+    owner: str | None = None
+    prepared_at: int | None = None
+    sending_at: int | None = None
+    accepted_at: int | None = None
+    settled_at: int | None = None
+    saved_at: int | None = None
+    delivered_at: int | None = None
+
+    @cached_property
+    def digest(self) -> str:
+        """What makes two requests the same: all that was asked, of whom."""
+        return _sha256([self.provider, self.model, self.place, self.request])
+
+    @cached_property
+    def payload_sha256(self) -> str:
+        """Of the payload, local bytes by their own hash."""
+        return _sha256(self.payload)
+
+    @property
+    def name(self) -> str:
+        """What commands and errors call it: the provider's job where there is one."""
+        return str(self.job) if self.job else self.id
+
+    @property
+    def job(self) -> Job | None:
+        """The provider's job, None where no answer ever named one."""
+        if self.job_id is None:
+            return None
+        ended = self.phase in {Phase.DONE, Phase.SAVED}
+        return Job(
+            provider=self.provider,
+            model=self.model,
+            id=self.job_id,
+            phase=Phase.DONE if ended else Phase.RUNNING,
+            charge=self.charge,
+            notes=self.notes,
+        )
+
+    @property
+    def output(self) -> Output | None:
+        """Where the provider has the pictures, None where that is not known."""
+        urls = tuple(one.url for one in self.outputs if one.url)
+        return Output(job=self.job, urls=urls) if self.job and urls else None
+
+    @property
+    def submit(self) -> WireRequest | None:
+        """The paid submit, to the byte, None where it is not to be sent again."""
+        if self.submit_body is None or self.submit_url is None:
+            return None
+        return WireRequest(
+            purpose=Purpose.SUBMIT,
+            method="POST",
+            url=self.submit_url,
+            headers={**self.submit_headers, "Content-Type": "application/json"},
+            body=self.submit_body,
+        )
+
+    @property
+    def trouble(self) -> UnifiedFluxError | None:
+        """What ended it badly, as an error again."""
+        if self.error is None:
+            return None
+        kind = getattr(errors, self.error["type"], UnifiedFluxError)
+        error: UnifiedFluxError = kind(
+            self.error["message"],
+            provider=self.provider,
+            model=self.model,
+            job=self.job,
+            request_id=self.error.get("request_id"),
+            charged=self.charged,
+            next_step=self.error.get("next_step"),
+        )
+        error.id = self.id
+        return error
+
+    def names(self) -> dict[str, Any]:
+        """What the placeholders of a file name stand for."""
+        prompt = self.request.get("prompt", "")
+        return {
+            "prompt": prompt if isinstance(prompt, str) else prompt["sha256"][:_SHORT],
+            "provider": self.provider,
+            "model": self.model,
+            "seed": self.seed,
+            "index": self.asked,
+            "job": self.job_id,
+        }
+
+    @property
+    def count(self) -> int:
+        """How many pictures its request asked for."""
+        return int(self.request.get("n") or 1)
+
+
+def _sha256(found: Any) -> str:
+    text = json.dumps(found, ensure_ascii=False, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def canonical(request: ImageRequest, references: Sequence[OpenedReference] = ()) -> dict[str, Any]:
+    """A request's set fields as plain JSON; references by SHA-256 or URL, their bytes never."""
+    found = dict(request.set_fields())
+    if request.extra:
+        found["extra"] = {provider: dict(entries) for provider, entries in request.extra.items()}
+    if references:
+        found["references"] = [reference.to_json() for reference in references]
+    return found
+
+
+def draft(translation: Translation, **known: Any) -> Record:
+    """The record of a picture that is about to be asked for."""
+    card = translation.card
+    return Record(
+        provider=card.provider,
+        model=card.model,
+        family=card.family,
+        payload=shown(translation.payload),
+        expects=translation.expected(),
+        sources=tuple(reference.path for reference in translation.references),
+        **known,
+    )
+
+
+def payload_digest(translation: Translation) -> str:
+    """What `Record.payload_sha256` is for a translation."""
+    return _sha256(shown(translation.payload))

@@ -1,0 +1,185 @@
+"""How a job is taken up where it was left: by its phase, one flow."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+from unified_flux import flow
+from unified_flux.errors import (
+    Charged,
+    InvalidRequest,
+    NotDelivered,
+    OutcomeUnknown,
+    UnifiedFluxError,
+)
+from unified_flux.fetching import Finished
+from unified_flux.flow import Ask, Flow
+from unified_flux.output import SpooledFile
+from unified_flux.record import Record
+from unified_flux.request import ImageRequest, Reference
+from unified_flux.wire import Job, Phase
+
+_DIED = "the process ended while the paid submit was on its way"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Taken:
+    """A record that is taken up.
+
+    Attributes:
+        now: The time of day in milliseconds.
+        key_mark: Of the key that is in use now.
+        resubmit: The caller's word to risk a second paid submit where the first's outcome is unknown.
+    """
+
+    record: Record
+    ask: Ask
+    now: int
+    key_mark: str | None
+    resubmit: bool = False
+
+
+def taken_up(taken: Taken) -> Flow:
+    """The flow that goes on with a job.
+
+    Raises:
+        UnifiedFluxError: Where its end is known already, and brought nothing.
+    """
+    return _NEXT[taken.record.phase](taken)
+
+
+def _sending(taken: Taken) -> Flow:
+    """Nobody saw the answer: the same bytes again where the provider takes them for the same job."""
+    record, ask = taken.record, taken.ask
+    unknown = OutcomeUnknown(_DIED)
+    age = (taken.now - (record.sending_at or 0)) / 1000
+    left = ask.pace.resend_within - age
+    same = record.key_mark == taken.key_mark and ask.adapter.idempotent
+    # A clock that was set back tells nothing of the age.
+    if record.submit is None or not same or age < 0 or left <= 0:
+        return flow.give_up(ask, unknown)
+    return flow.resend(ask, record.submit, unknown, left)
+
+
+def _unknown(taken: Taken) -> Flow:
+    record, ask = taken.record, taken.ask
+    first = record.trouble or OutcomeUnknown(_DIED, charged=Charged.MAYBE)
+    if not taken.resubmit:
+        raise first
+    unknown = OutcomeUnknown(first.message)
+    if record.submit is not None:
+        return flow.resend(ask, record.submit, unknown, ask.pace.retry_within)
+    return flow.generate(ask, unknown)
+
+
+def _accepted(taken: Taken) -> Flow:
+    return flow.follow(taken.ask, _job(taken.record))
+
+
+def _done(taken: Taken) -> Flow:
+    record = taken.record
+    output = record.output
+    return flow.rescue(taken.ask, output) if output else _accepted(taken)
+
+
+def _saved(taken: Taken) -> Flow:
+    blobs = on_disk(taken.record)
+    if blobs is None:
+        return _done(taken)
+    return _at_hand(taken.record, blobs)
+
+
+def _at_hand(record: Record, blobs: tuple[SpooledFile, ...]) -> Flow:
+    took = (record.saved_at or 0) - (record.prepared_at or 0)
+    return Finished(job=_job(record), blobs=blobs, seconds=took / 1000)
+    yield
+
+
+def _over(taken: Taken) -> NoReturn:
+    record = taken.record
+    raise record.trouble or NotDelivered(
+        f"the job {record.id} was {record.phase} and nothing was sent", next_step="Ask again."
+    )
+
+
+_NEXT: dict[Phase, Callable[[Taken], Flow]] = {
+    Phase.PREPARED: _over,
+    Phase.SENDING: _sending,
+    Phase.ACCEPTED: _accepted,
+    Phase.DONE: _done,
+    Phase.SAVED: _saved,
+    Phase.UNKNOWN: _unknown,
+    Phase.REFUSED: _over,
+    Phase.FAILED: _over,
+    Phase.CANCELLED: _over,
+}
+
+
+def on_disk(record: Record) -> tuple[SpooledFile, ...] | None:
+    """Every picture of a job as a file on this disk, None where one is gone or not what it was."""
+    blobs = []
+    for kept in record.outputs:
+        places = [place for place in (kept.spooled, kept.path) if place and kept.sha256]
+        found = next((b for p in places if (b := SpooledFile.found(p, str(kept.sha256)))), None)
+        if found is None:
+            return None
+        blobs.append(found)
+    return tuple(blobs) or None
+
+
+def is_missing(record: Record) -> bool:
+    """Whether a picture of a job is on no disk here, as far as its name and size tell."""
+    return not all(
+        any(_has(place, kept.size) for place in (kept.spooled, kept.path))
+        for kept in record.outputs
+    )
+
+
+def _has(place: Path | None, size: int | None) -> bool:
+    try:
+        return place is not None and place.stat().st_size == size
+    except OSError:
+        return False
+
+
+def _job(record: Record) -> Job:
+    if record.job is None:
+        raise LookupError("an accepted job has a name")
+    return record.job
+
+
+def rebuilt(record: Record) -> ImageRequest:
+    """The request of a record's one picture, as it was asked.
+
+    Raises:
+        InvalidRequest: When the journal does not hold all of it.
+    """
+    fields = dict(record.request)
+    if any(isinstance(fields.get(name), dict) for name in ("prompt", "watermark")):
+        raise _not_again("its prompt was not stored (journal.store_prompts = false)")
+    references = []
+    for known, source in zip(fields.pop("references", ()), record.sources, strict=True):
+        origin = known.get("url") or source
+        if origin is None:
+            raise _not_again("a reference was given as bytes, which the journal does not keep")
+        references.append(Reference(origin, known.get("name")))
+    return ImageRequest(**fields, references=references).pictures()[record.asked - 1]
+
+
+def _not_again(why: str) -> InvalidRequest:
+    return InvalidRequest(
+        f"the same submit cannot be made again: {why}",
+        next_step="Ask anew with: unified-flux generate --again, and resolve this one.",
+    )
+
+
+def ended_with_its_process(record: Record) -> UnifiedFluxError:
+    """The end of a job whose emulator was part of a process that is gone."""
+    return NotDelivered(
+        "the built-in sandbox that made this job ended with its process; nothing was charged",
+        provider=record.provider,
+        model=record.model,
+    )
