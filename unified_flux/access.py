@@ -18,6 +18,7 @@ from unified_flux.scheduler import Transport
 from unified_flux.secret import SANDBOX_PREFIX, Secret
 from unified_flux.settings import Network
 from unified_flux.transports.signing import Signer
+from unified_flux.wire import WireRequest, WireResponse
 
 _DAY = 86_400.0
 _MB = 1_000_000
@@ -36,7 +37,7 @@ def open_journal(config: Config) -> Journal | None:
 
 @dataclass(frozen=True)
 class Access:
-    """How one client reaches its provider; connections are opened when they are first needed.
+    """How one client reaches its provider: a transport that is made when it is first needed.
 
     Attributes:
         emulated: Whether the provider's emulator answers, in this process.
@@ -75,6 +76,10 @@ class Access:
         days, most = self.config.get("spool_days"), self.config.get("spool_mb")
         self.spool.purge(days * _DAY, most * _MB)
         return self._emulated() if self.emulated else self._http()
+
+    def send(self, request: WireRequest, within: float | None = None) -> WireResponse:
+        """Make one exchange; see `unified_flux.scheduler.Transport`."""
+        return self.transport.send(request, within)
 
     def close(self) -> None:
         """Close connections."""

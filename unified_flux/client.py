@@ -315,9 +315,7 @@ class Client:
 
     def _world(self) -> World:
         """One per call: what stops one call must not stop the next."""
-        return World(
-            transport=self._access.transport, journal=self.journal, on_event=self._on_event
-        )
+        return World(transport=self._access, journal=self.journal, on_event=self._on_event)
 
 
 def _job_of(following: Flow) -> Generator[Effect, Answer, Job]:

@@ -97,7 +97,8 @@ def _joined(url: str, location: str) -> str:
 
 def _may_come(verdict: Verdict) -> bool:
     """A picture that is not there yet may come; a redirect or a forbidden address stays one."""
-    return not isinstance(verdict.trouble, (ProtocolError, DownloadFailed))
+    nowhere = verdict.response is None and verdict.fate is Fate.DECIDED
+    return not nowhere and not isinstance(verdict.trouble, (ProtocolError, DownloadFailed))
 
 
 def _why(verdict: Verdict) -> str:

@@ -350,7 +350,7 @@ def _wait(talk: Talk, found: Job | Output, spacing: Sequence[float]) -> Steps[Ou
 def _give_up_polling(verdict: Verdict) -> None:
     """Without a right or an address to ask at, waiting helps nobody; everything else may pass."""
     trouble = verdict.error
-    nowhere = verdict.response is None and isinstance(trouble, ProtocolError)
+    nowhere = verdict.response is None and verdict.fate is Fate.DECIDED
     if nowhere or isinstance(trouble, Unauthorized):
         trouble.charged = Charged.MAYBE
         trouble.message += "; the accepted job goes on without us"

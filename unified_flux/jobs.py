@@ -25,14 +25,13 @@ from unified_flux.journal import Journal
 from unified_flux.outcomes import Outcomes, resume_command
 from unified_flux.output import Target
 from unified_flux.record import Record, canonical, draft, payload_digest
-from unified_flux.recovery import Taken, ended_with_its_process, rebuilt, taken_up
+from unified_flux.recovery import Taken, rebuilt, taken_up
 from unified_flux.references import open_references
 from unified_flux.report import Policy
 from unified_flux.request import ImageRequest
 from unified_flux.result import Recovered
 from unified_flux.retry import Pace, slip
 from unified_flux.scheduler import World, run_all, run_each
-from unified_flux.settings import url_name
 from unified_flux.text import safe
 from unified_flux.translation import Translation, require
 from unified_flux.wire import Job, OpenedReference, Phase
@@ -106,8 +105,6 @@ class Jobs:
     def taken_up(self, record: Record, *, resubmit: bool = False) -> Flow:
         """The flow that goes on with a record, which is taken when it starts and let go at its end."""
         journal = self.journal if record.id else None
-        if record.place != self.access.place:
-            raise _elsewhere(record, self.access.place)
         if journal is not None and not journal.claim(record.id):
             raise UnifiedFluxError(
                 f"another process is at work on the job {record.name}",
@@ -120,6 +117,7 @@ class Jobs:
             taken = Taken(
                 record=record,
                 ask=ask,
+                place=self.access.place,
                 now=journal.now() if journal else 0,
                 key_mark=self.access.key_mark,
                 resubmit=resubmit,
@@ -257,11 +255,14 @@ class Jobs:
         record = journal.get(id)
         if journal.works_on(record):
             return None
-        if record.emulated and record.place != self.access.place:
-            error = ended_with_its_process(record)
-            journal.resolve(id, error)
-            return Recovered(record=journal.get(id), error=error)
         (end,) = run_all([self.taken_up(record)], world)
+        if (
+            record.emulated
+            and isinstance(end, UnifiedFluxError)
+            and record.place != self.access.place
+        ):
+            # Its emulator ended with its process: nobody will ever bring it.
+            journal.resolve(id, end)
         record = journal.get(id)
         try:
             return Recovered(record=record, result=self.outcomes([record], [end]).result())
@@ -302,13 +303,4 @@ def no_job(provider: str, job: Job | str) -> InvalidRequest:
         f'"{safe(job, 80)}" is no job of {provider}',
         next_step=f"A job is written {provider}/MODEL/ID, as the error printed it; "
         "unified-flux jobs lists those of the journal.",
-    )
-
-
-def _elsewhere(record: Record, place: str) -> UnifiedFluxError:
-    if record.emulated:
-        return ended_with_its_process(record)
-    return ConfigurationError(
-        f"the job {record.name} lives at {record.place}, and {record.provider} is {place} now",
-        next_step=f"Set {url_name(record.provider)}={record.place} to go on with it.",
     )

@@ -74,6 +74,11 @@ class Charge:
     def __str__(self) -> str:
         return str(self.money) if self.money else "cost unknown"
 
+    def said(self, *, sandbox: bool) -> str:
+        """The charge for a person; the sandbox's money is none."""
+        amount, _, unit = str(self).partition(" ")
+        return f"{amount} sandbox {unit}" if sandbox and self.money else str(self)
+
     def to_json(self) -> dict[str, Any]:
         """Amount as a string, null when unknown; `usd` is filled only where the unit is USD."""
         amount = f"{self.money.amount:f}" if self.money else None

@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,27 @@ class Kept:
     size: int | None = None
     spooled: Path | None = None
     path: Path | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """The picture as plain JSON."""
+        return {
+            "url": self.url,
+            "sha256": self.sha256,
+            "bytes": self.size,
+            "spooled": str(self.spooled) if self.spooled else None,
+            "path": str(self.path) if self.path else None,
+        }
+
+
+def said_time(at: int | None) -> str | None:
+    """Milliseconds since 1970 as people and programs read a time, in UTC."""
+    if at is None:
+        return None
+    said = datetime.fromtimestamp(at / 1000, UTC).isoformat(timespec="milliseconds")
+    return said.replace("+00:00", "Z")
+
+
+TIMES = ("prepared_at", "sending_at", "accepted_at", "settled_at", "saved_at", "delivered_at")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,6 +198,39 @@ class Record:
             "index": self.asked,
             "job": self.job_id,
         }
+
+    def to_json(self) -> dict[str, Any]:
+        """The record as `jobs show --json` prints it; of the submit's body only whether it is kept."""
+        return {
+            "id": self.id,
+            "phase": str(self.phase),
+            "job": str(self.job) if self.job else None,
+            "sandbox": self.sandbox,
+            "provider": self.provider,
+            "model": self.model,
+            "family": self.family,
+            "place": self.place,
+            "client_request_id": self.client_request_id,
+            "request": self.request,
+            "asked": self.asked,
+            "payload": self.payload,
+            "report": self.report.to_json(),
+            "destination": self.destination,
+            "idempotency_key": self.key,
+            "can_be_sent_again": self.submit is not None,
+            "charged": str(self.charged),
+            "charge": {**self.charge.to_json(), "raw": self.charge.raw},
+            "outputs": [one.to_json() for one in self.outputs],
+            "error": self.error,
+            "notes": list(self.notes),
+            **{name: said_time(getattr(self, name)) for name in TIMES},
+        }
+
+    @property
+    def price(self) -> str:
+        """What it cost, for a person."""
+        nothing = self.charged is Charged.NO and self.charge.money is None
+        return "-" if nothing else self.charge.said(sandbox=self.sandbox)
 
     @property
     def count(self) -> int:

@@ -10,6 +10,7 @@ from typing import NoReturn
 from unified_flux import flow
 from unified_flux.errors import (
     Charged,
+    ConfigurationError,
     InvalidRequest,
     NotDelivered,
     OutcomeUnknown,
@@ -20,6 +21,7 @@ from unified_flux.flow import Ask, Flow
 from unified_flux.output import SpooledFile
 from unified_flux.record import Record
 from unified_flux.request import ImageRequest, Reference
+from unified_flux.settings import url_name
 from unified_flux.wire import Job, Phase
 
 _DIED = "the process ended while the paid submit was on its way"
@@ -30,6 +32,7 @@ class Taken:
     """A record that is taken up.
 
     Attributes:
+        place: Where the jobs live that can be reached.
         now: The time of day in milliseconds.
         key_mark: Of the key that is in use now.
         resubmit: The caller's word to risk a second paid submit where the first's outcome is unknown.
@@ -37,6 +40,7 @@ class Taken:
 
     record: Record
     ask: Ask
+    place: str
     now: int
     key_mark: str | None
     resubmit: bool = False
@@ -48,7 +52,13 @@ def taken_up(taken: Taken) -> Flow:
     Raises:
         UnifiedFluxError: Where its end is known already, and brought nothing.
     """
-    return _NEXT[taken.record.phase](taken)
+    record = taken.record
+    blobs = on_disk(record) if record.phase is Phase.SAVED else None
+    if blobs is not None:
+        return _at_hand(record, blobs)
+    if record.place != taken.place:
+        raise _elsewhere(record, taken.place)
+    return _NEXT[record.phase](taken)
 
 
 def _sending(taken: Taken) -> Flow:
@@ -85,13 +95,6 @@ def _done(taken: Taken) -> Flow:
     return flow.rescue(taken.ask, output) if output else _accepted(taken)
 
 
-def _saved(taken: Taken) -> Flow:
-    blobs = on_disk(taken.record)
-    if blobs is None:
-        return _done(taken)
-    return _at_hand(taken.record, blobs)
-
-
 def _at_hand(record: Record, blobs: tuple[SpooledFile, ...]) -> Flow:
     took = (record.saved_at or 0) - (record.prepared_at or 0)
     return Finished(job=_job(record), blobs=blobs, seconds=took / 1000)
@@ -110,7 +113,7 @@ _NEXT: dict[Phase, Callable[[Taken], Flow]] = {
     Phase.SENDING: _sending,
     Phase.ACCEPTED: _accepted,
     Phase.DONE: _done,
-    Phase.SAVED: _saved,
+    Phase.SAVED: _done,
     Phase.UNKNOWN: _unknown,
     Phase.REFUSED: _over,
     Phase.FAILED: _over,
@@ -176,8 +179,12 @@ def _not_again(why: str) -> InvalidRequest:
     )
 
 
-def ended_with_its_process(record: Record) -> UnifiedFluxError:
-    """The end of a job whose emulator was part of a process that is gone."""
+def _elsewhere(record: Record, place: str) -> UnifiedFluxError:
+    if not record.emulated:
+        return ConfigurationError(
+            f"the job {record.name} lives at {record.place}, and {record.provider} is {place} now",
+            next_step=f"Set {url_name(record.provider)}={record.place} to go on with it.",
+        )
     return NotDelivered(
         "the built-in sandbox that made this job ended with its process; nothing was charged",
         provider=record.provider,

@@ -97,7 +97,7 @@ class ImageResult:
 
     Attributes:
         report: Each set field once.
-        records: The pictures' jobs, in the order asked, as the journal knows them.
+        records: The pictures' jobs, in the order asked, as they were before this call.
         request, references: What was asked; None and empty for a job that was only resumed.
         failed: The pictures that did not come; their paid siblings are in `images`.
         sandbox: True where an emulator answered and nothing was charged.

@@ -16,8 +16,7 @@ from unified_flux.cli.group import print_json
 from unified_flux.cli.session import Session
 from unified_flux.errors import Charged, OutputError, UnifiedFluxError
 from unified_flux.images import EXTENSION, SUFFIXES
-from unified_flux.money import Charge
-from unified_flux.output import Target, write_sidecar
+from unified_flux.output import SpooledFile, Target, write_sidecar
 from unified_flux.report import Report
 from unified_flux.result import Failed, Image, ImageResult
 from unified_flux.text import safe
@@ -34,8 +33,8 @@ class Delivery:
     target: Target
     report: Report
 
-    def deliver(self, as_json: bool) -> int:
-        """Write every picture, say so, and return the exit code.
+    def write(self) -> tuple[list[tuple[Image, Path]], list[Failed]]:
+        """Write every picture: those that are where they belong, and what failed.
 
         Raises:
             OutputError: When no picture could be written; they stay in the spool.
@@ -51,6 +50,15 @@ class Delivery:
             first, *others = (one.error for one in failed)
             first.siblings = (*first.siblings, *others)
             raise first
+        return written, failed
+
+    def deliver(self, as_json: bool) -> int:
+        """Write every picture, say so, and return the exit code.
+
+        Raises:
+            OutputError: When no picture could be written; they stay in the spool.
+        """
+        written, failed = self.write()
         try:
             self._print(written, failed, as_json)
             sys.stdout.flush()
@@ -71,14 +79,18 @@ class Delivery:
             print_json(self._json(written, failed))
             return
         for image, path in written:
-            click.echo(self._line(image, path))
+            click.echo(self.line(image, path))
 
     def _write(self, image: Image) -> Path:
+        if image.written and SpooledFile.found(image.written, image.sha256):
+            return image.written
         record = self.result.record_of(image)
         names = {**record.names(), "job": image.job.id, "index": image.index}
         count = max(record.count, len(self.result.images))
         path = self.target.path(names, EXTENSION[image.format], image.index, count)
-        image.save(path, force=self.target.force)
+        # A process may have died between the file and the note of it.
+        same = SpooledFile.found(path, image.sha256) is not None
+        image.save(path, force=self.target.force or same)
         for note in (*image.notes, *self._renamed(path)):
             self.session.note(f"note: {safe(path.name)}: {note}")
         try:
@@ -92,15 +104,12 @@ class Delivery:
         got = SUFFIXES.get(path.suffix.lower())
         return (f"-o asked for {wanted}, the picture is {got}",) if wanted and wanted != got else ()
 
-    def _line(self, image: Image, path: Path) -> str:
+    def line(self, image: Image, path: Path) -> str:
+        """One picture for a person."""
         where = f"{self.result.provider}/{self.result.model}"
         size = f"{image.width}x{image.height} {image.format}"
         place = f"sandbox {where}" if self.result.sandbox else where
-        return f"{safe(path)}  {size}  {place}  {self._price(image.charge)}  {image.seconds:.1f} s"
-
-    def _price(self, charge: Charge) -> str:
-        amount, _, unit = str(charge).partition(" ")
-        return f"{amount} sandbox {unit}" if self.result.sandbox and charge.money else str(charge)
+        return f"{safe(path)}  {size}  {place}  {image.charge.said(sandbox=self.result.sandbox)}  {image.seconds:.1f} s"
 
     def _sidecar(self, image: Image) -> dict[str, Any]:
         return {
@@ -133,7 +142,7 @@ class Delivery:
             "provider": self.result.provider,
             "model": self.result.model,
             "jobs": [str(job) for job in self.result.jobs],
-            "images": [_image_json(image, path) for image, path in written],
+            "images": [image_json(image, path) for image, path in written],
             "failed": [{"index": one.index, "error": one.error.to_json()} for one in failed],
             "charge": self.result.charge.to_json(),
             "report": self.report.to_json(),
@@ -141,7 +150,8 @@ class Delivery:
         }
 
 
-def _image_json(image: Image, path: Path) -> dict[str, Any]:
+def image_json(image: Image, path: Path) -> dict[str, Any]:
+    """One picture for a script."""
     return {
         "path": str(path),
         "format": image.format,

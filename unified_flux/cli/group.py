@@ -15,7 +15,10 @@ from unified_flux import __version__
 COMMANDS = {
     "generate": "Make pictures and write them to files.",
     "translate": "Show what would be sent, and what became of each field; sends nothing.",
-    "resume": "Fetch the picture of a job that is already accepted and paid.",
+    "jobs": "List what the journal knows: jobs, phases, costs, files.",
+    "resume": "Bring the picture of one job, wherever it stands.",
+    "recover": "Go on with everything that was begun and is not in hand.",
+    "rescue": "Fetch pictures again that the provider still has and this disk has not.",
     "models": "Show what each model can do, read from its card.",
     "providers": "Show installed providers, their distribution, and whether a key is there.",
     "balance": "Ask a provider what the account holds.",

@@ -12,12 +12,14 @@ from typing import Any, TextIO
 import click
 
 from unified_flux import config as configuration, registry
+from unified_flux.access import open_journal
 from unified_flux.client import Client
 from unified_flux.config import Config
 from unified_flux.contract import Card, typed
 from unified_flux.errors import InvalidRequest
 from unified_flux.images import EXTENSION
 from unified_flux.output import Target
+from unified_flux.record import Record
 from unified_flux.report import Report
 from unified_flux.request import ImageRequest, Reference
 from unified_flux.text import safe
@@ -80,6 +82,17 @@ def read_config(values: Mapping[str, Any]) -> Config:
     """The settings of this working folder; the provider and model flags win over all."""
     flags = {name: values.get(name) for name in ("provider", "model")}
     return configuration.load(registry.names(), arguments=flags)
+
+
+def journalled(name: str) -> Record | None:
+    """The journal's record of a job, None where it has none or is off."""
+    journal = open_journal(read_config({}))
+    if journal is None or not journal.path.exists():
+        return None
+    try:
+        return journal.find(name)
+    finally:
+        journal.close()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

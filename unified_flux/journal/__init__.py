@@ -3,6 +3,7 @@
 The only room that knows SQL. docs/journal.md tells the tables to whoever opens the file.
 """
 
+from unified_flux.journal.database import Row
 from unified_flux.journal.sqlite import Journal
 
-__all__ = ["Journal"]
+__all__ = ["Journal", "Row"]

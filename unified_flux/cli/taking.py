@@ -1,0 +1,107 @@
+"""Many jobs taken up at once: each provider's by a client of its own, each picture to its place."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import click
+
+from unified_flux import registry
+from unified_flux.access import open_journal
+from unified_flux.cli.delivery import PARTLY_DONE, Delivery, image_json
+from unified_flux.cli.group import print_json
+from unified_flux.cli.live import Watch
+from unified_flux.cli.session import Session, open_session, read_config
+from unified_flux.client import Client
+from unified_flux.errors import UnifiedFluxError
+from unified_flux.journal import Journal, Row
+from unified_flux.output import Target
+from unified_flux.result import Recovered
+from unified_flux.text import safe
+
+Listed = Callable[[Journal], Sequence[Row]]
+Each = Callable[[Client], Iterator[Recovered]]
+
+
+def take_up(values: dict[str, Any], listed: Listed, each: Each) -> int:
+    """Take up what `listed` finds, with the clients' `each`, and return the exit code."""
+    done: list[dict[str, Any]] = []
+    failed: list[tuple[dict[str, Any], UnifiedFluxError]] = []
+    with Watch(values["quiet"]) as watch:
+        for provider in _providers(values, listed):
+            try:
+                session = open_session(
+                    {**values, "provider": provider}, timeout=values["timeout"], on_event=watch
+                )
+            except UnifiedFluxError as error:
+                failed.append(({"id": None, "job": None, "provider": provider}, error))
+                continue
+            with session.client as client:
+                for one in each(client):
+                    _hand_over(session, one, done, failed, lines=not values["as_json"])
+    return _end(values, done, failed)
+
+
+def _providers(values: dict[str, Any], listed: Listed) -> list[str]:
+    """The providers that have something to take up."""
+    journal = open_journal(read_config(values))
+    if journal is None or not journal.path.exists():
+        return []
+    try:
+        found = dict.fromkeys(row["provider"] for row in listed(journal))
+    finally:
+        journal.close()
+    wanted = values["provider"]
+    if wanted is not None:
+        registry.adapter_class(wanted)
+    return [name for name in found if wanted in {None, name}]
+
+
+def _hand_over(
+    session: Session,
+    one: Recovered,
+    done: list[dict[str, Any]],
+    failed: list[tuple[dict[str, Any], UnifiedFluxError]],
+    *,
+    lines: bool,
+) -> None:
+    """Write the pictures of one job to where they were meant to go, and say so."""
+    record = one.record
+    facts = {"id": record.id, "job": str(record.job) if record.job else None, "provider": record.provider}  # fmt: skip
+    if one.result is None:
+        failed.append((facts, one.error or UnifiedFluxError("it did not come")))
+        return
+    target = Target(record.destination, record.force)
+    delivery = Delivery(session=session, result=one.result, target=target, report=record.report)
+    if record.destination is None:
+        written = [(image, image.blob.path) for image in one.result.images]
+    else:
+        try:
+            written, missing = delivery.write()
+        except UnifiedFluxError as error:
+            failed.append((facts, error))
+            return
+        failed += [(facts, one_missing.error) for one_missing in missing]
+    done.append({**facts, "images": [image_json(image, path) for image, path in written]})
+    for image, path in written if lines else ():
+        click.echo(delivery.line(image, path))
+
+
+def _end(
+    values: dict[str, Any],
+    done: list[dict[str, Any]],
+    failed: list[tuple[dict[str, Any], UnifiedFluxError]],
+) -> int:
+    if values["as_json"]:
+        missing = [{**facts, "error": error.to_json()} for facts, error in failed]
+        print_json({"schema_version": 1, "recovered": done, "failed": missing})
+    elif not done and not failed:
+        click.echo("nothing is left behind")
+    for facts, error in failed:
+        click.echo(
+            f"error: {safe(facts['job'] or facts['id'] or facts['provider'])}: {error}", err=True
+        )
+    if not failed:
+        return 0
+    return PARTLY_DONE if done else max(error.exit_code for _, error in failed)
