@@ -6,6 +6,7 @@ import base64
 import logging
 import random
 import secrets
+import time
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -55,6 +56,13 @@ class Order:
     destination: str | Path | None = None
     force: bool = False
 
+    @property
+    def brings_references(self) -> bool:
+        """Whether references are uploaded before anything is paid."""
+        return self.card.references.get("local") == "upload" and any(
+            one.source for one in self.references
+        )
+
 
 @dataclass(frozen=True)
 class Jobs:
@@ -91,7 +99,11 @@ class Jobs:
         # A missing key is told before anything is written down.
         self.access.transport  # noqa: B018
         same_within = None if order.again else self.config.get("journal.same_within")
-        kept = self.journal.prepare(drafts, same_within) if self.journal else drafts
+        kept = drafts
+        if self.journal is not None:
+            kept = self.journal.prepare(
+                drafts, same_within=same_within, at_once=order.brings_references
+            )
         uploads: dict[str, str] = {}
         try:
             yield [
@@ -111,6 +123,9 @@ class Jobs:
                 next_step=f"When it has ended: {resume_command(record.name)}",
             )
         try:
+            if journal is not None:
+                # Another process may have gone on with it since it was looked up.
+                record = journal.get(record.id)
             ask = self._ask(record)
             if resubmit and record.phase is Phase.UNKNOWN and record.submit is None:
                 ask.translation = self._same_translation(record)
@@ -294,7 +309,9 @@ class Jobs:
 
 
 def _new_id() -> str:
-    return base64.b32encode(secrets.token_bytes(10)).decode().lower()
+    """A name that nobody has, in the order of time: so the journal's newest pages are near."""
+    moment = int(time.time() * 1000).to_bytes(6, "big")
+    return base64.b32hexencode(moment + secrets.token_bytes(4)).decode().lower()
 
 
 def no_job(provider: str, job: Job | str) -> InvalidRequest:

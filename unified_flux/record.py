@@ -238,9 +238,11 @@ class Record:
         return int(self.request.get("n") or 1)
 
 
+_TEXT = json.JSONEncoder(ensure_ascii=False, sort_keys=True, default=str).encode
+
+
 def _sha256(found: Any) -> str:
-    text = json.dumps(found, ensure_ascii=False, sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()
+    return hashlib.sha256(_TEXT(found).encode()).hexdigest()
 
 
 def canonical(request: ImageRequest, references: Sequence[OpenedReference] = ()) -> dict[str, Any]:

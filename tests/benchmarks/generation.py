@@ -47,9 +47,10 @@ def plain(base: str, folder: Path) -> Callable[[], None]:
     return generate
 
 
-def ours(base: str, folder: Path) -> Callable[[], None]:
+def ours(base: str, folder: Path, *, journal: bool) -> Callable[[], None]:
     """The same through the library."""
-    config = Config(("rivya",)).overridden({"home": str(folder)})
+    settings = {"home": str(folder), "journal.enabled": journal}
+    config = Config(("rivya",)).overridden(settings)
     client = Client("rivya", api_key="rvya_sk_benchmark", base_url=base, config=config)
 
     def generate() -> None:
@@ -71,21 +72,25 @@ def swept(folder: Path, measure: Callable[[], float]) -> Callable[[], float]:
 
 
 def rows() -> Iterator[Row]:
-    """There is no journal yet: that is what "off" means here.
+    """Without the journal, which is judged, and with it.
 
     requests reads the environment on every call, we do not; so the bare environment of the harness
     is the hardest one for us and is judged, a usual one is stated beside it.
     """
     with server() as port, scratch() as folder:
         base = f"http://127.0.0.1:{port}"
-        (folder / "spool").mkdir()
-        (folder / "plain").mkdir()
+        for name in ("off/spool", "on/spool", "plain"):
+            (folder / name).mkdir(parents=True)
+        off, on = folder / "off", folder / "on"
         contenders = (
-            swept(folder / "spool", cpu_of(ours(base, folder), TIMES)),
+            swept(off / "spool", cpu_of(ours(base, off, journal=False), TIMES)),
             swept(folder / "plain", cpu_of(plain(base, folder / "plain"), TIMES)),
         )
+        kept = swept(on / "spool", cpu_of(ours(base, on, journal=True), TIMES))
         found = interleave(ROUNDS, *contenders)
         yield compare("generate, journal off / plain requests code", *found, target=1.0)
+        with_journal, beside = interleave(ROUNDS, kept, contenders[1])
+        yield compare("generate, journal on / the same code", with_journal, beside)
         with crowded(40):
             found = interleave(ROUNDS, *contenders)
         yield compare("the same with 40 variables in the environment", *found)

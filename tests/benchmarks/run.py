@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 import bodies
 import generation
 import handshake
+import journal
 import startup
 import translation
 from harness import Row
@@ -24,6 +25,7 @@ BENCHMARKS: dict[str, Callable[[], Iterator[Row]]] = {
     "upload": bodies.upload,
     "download": bodies.download,
     "handshake": handshake.rows,
+    "journal": journal.rows,
 }
 HEADINGS = ("what", "ours", "baseline", "ratio", "target", "verdict")
 

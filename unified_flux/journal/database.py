@@ -1,12 +1,13 @@
 """One SQLite file that many threads and processes write: opened, migrated, committed together.
 
 Facts that are ready at the same moment share one transaction and one fsync: whoever holds the lock
-commits for all who wait.
+commits for all who wait. What nobody could miss rides along with the next one.
 """
 
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import sqlite3
 import threading
@@ -21,12 +22,15 @@ from unified_flux.errors import JournalError, UnifiedFluxError
 from unified_flux.text import safe
 
 Migrations = Sequence[Sequence[str]]
+_log = logging.getLogger("unified_flux")
 Act = Callable[[sqlite3.Connection], Any]
 Row = Mapping[str, Any]
 # STRICT tables came with this one.
 OLDEST_SQLITE = (3, 37, 0)
-# Pages in the write-ahead log before they are moved into the file: some hundred jobs.
-CHECKPOINT = 4000
+# Measured as the cheapest for rows of half a kilobyte (tests/benchmarks/journal.py).
+PAGE = 2048
+# Pages in the write-ahead log before they are moved into the file: about 160 jobs.
+CHECKPOINT = 2000
 
 
 @dataclass(slots=True, eq=False)
@@ -56,6 +60,7 @@ class Database:
         self._waiting: deque[_Ticket] = deque()
         self._open: sqlite3.Connection | None = None
         self._pid = 0
+        self._synced: bool | None = None
         # A forked child must not close what its parent has open.
         self._inherited: list[sqlite3.Connection] = []
 
@@ -72,10 +77,17 @@ class Database:
         self._waiting.append(ticket)
         with self._lock:
             if not ticket.done:
-                self._commit([self._waiting.popleft() for _ in range(len(self._waiting))])
+                self._catch_up()
         if ticket.error is not None:
             raise ticket.error
         return ticket.value
+
+    def later(self, act: Act) -> None:
+        """Change something with the next transaction, at the latest when the file is read or closed.
+
+        Only for what may be forgotten with the process; its faults are logged.
+        """
+        self._waiting.append(_Ticket(act, durable=False))
 
     def read(self, query: str, values: Sequence[Any] | Mapping[str, Any] = ()) -> list[Row]:
         """The rows that a query finds.
@@ -84,15 +96,22 @@ class Database:
             JournalError: When the file cannot be read.
         """
         with self._lock, self._told():
+            self._catch_up()
             return list(self._connection().execute(query, values))
 
     def close(self) -> None:
         """Let go of the file."""
         with self._lock:
             if self._open is not None and self._pid == os.getpid():
+                self._catch_up()
                 with contextlib.suppress(sqlite3.Error):
                     self._open.close()
             self._open = None
+
+    def _catch_up(self) -> None:
+        """Write what was left for later."""
+        if self._waiting:
+            self._commit([self._waiting.popleft() for _ in range(len(self._waiting))])
 
     def _commit(self, batch: list[_Ticket]) -> None:
         try:
@@ -104,6 +123,7 @@ class Database:
                     self._commit([ticket])
             else:
                 batch[0].error = error
+                _log.info("the journal did not take a change: %s", safe(error, 200))
         except BaseException:
             for ticket in batch:
                 ticket.error = JournalError("the journal was interrupted while it was written")
@@ -116,7 +136,9 @@ class Database:
         with self._told():
             connection = self._connection()
             durable = any(ticket.durable for ticket in batch)
-            connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
+            if durable is not self._synced:
+                connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
+                self._synced = durable
             with _transaction(connection):
                 for ticket in batch:
                     ticket.value = ticket.act(connection)
@@ -127,6 +149,7 @@ class Database:
             self._open = None
         if self._open is None:
             self._open, self._pid = self._opened(), os.getpid()
+            self._synced = None
         return self._open
 
     def _opened(self) -> sqlite3.Connection:
@@ -142,6 +165,7 @@ class Database:
         )
         try:
             connection.row_factory = sqlite3.Row
+            connection.execute(f"PRAGMA page_size = {PAGE}")
             self._prepare(connection)
         except BaseException:
             connection.close()
@@ -150,7 +174,7 @@ class Database:
 
     def _prepare(self, connection: sqlite3.Connection) -> None:
         self._use_wal(connection)
-        for pragma in ("secure_delete = ON", "foreign_keys = ON", f"wal_autocheckpoint = {CHECKPOINT}"):  # fmt: skip
+        for pragma in ("secure_delete = ON", f"wal_autocheckpoint = {CHECKPOINT}"):  # fmt: skip
             connection.execute(f"PRAGMA {pragma}")
         version = _version(connection)
         if version > len(self._migrations):

@@ -10,27 +10,19 @@ from pathlib import Path
 from sqlite3 import Connection
 from typing import Any
 
-from unified_flux.adapter import charged
-from unified_flux.effects import Accepted, Fact, Intent, Saved, Settled
+from unified_flux.effects import Fact, Intent, Saved, Settled
 from unified_flux.errors import Charged, InvalidRequest, JournalError, UnifiedFluxError
+from unified_flux.journal.changes import NUMBER, Hand
 from unified_flux.journal.database import Database, Row
 from unified_flux.journal.owner import Owner
-from unified_flux.journal.redaction import redacted
-from unified_flux.journal.tables import (
-    MIGRATIONS,
-    OPEN,
-    charge_columns,
-    dumps,
-    new_row,
-    read_row,
-)
+from unified_flux.journal.tables import JOBS, MIGRATIONS, OPEN, read_row
 from unified_flux.record import Record
 from unified_flux.text import safe
 from unified_flux.wire import Job, Phase
 
 FILE = "journal.db"
 # Whoever comes to one of these is worked on by nobody any more.
-_ENDS = frozenset({Phase.REFUSED, Phase.FAILED, Phase.UNKNOWN, Phase.CANCELLED})
+_ENDS = frozenset({Phase.SAVED, Phase.REFUSED, Phase.FAILED, Phase.UNKNOWN, Phase.CANCELLED})
 # A job that ended so gave nothing: asking once more is no double.
 _NOTHING = "('refused', 'failed', 'cancelled')"
 
@@ -60,6 +52,9 @@ class Journal:
         self._clock = clock
         self._database = Database(self.path, MIGRATIONS, wait)
         self._held: set[str] = set()
+        # What waits for the next fact of the same job.
+        self._drafts: dict[str, Record] = {}
+        self._done: dict[str, Settled] = {}
         self._opening = threading.Lock()
 
     def now(self) -> int:
@@ -75,70 +70,82 @@ class Journal:
 
     # What happens to a job.
 
-    def prepare(self, records: Sequence[Record], same_within: float | None = None) -> list[Record]:
+    def prepare(
+        self, records: Sequence[Record], *, same_within: float | None = None, at_once: bool = False
+    ) -> list[Record]:
         """Write down what is about to be asked for.
 
         Args:
             same_within: Where a record with the same request and client_request_id is younger than
                 so many seconds, that one is returned in the place of the new one.
+            at_once: Whether something comes before the submit. If not, and where nobody can ask for
+                the same twice, a job is written with its intent to pay: till then nothing is lost.
         """
-        token = self._take_owner().token
+        self._take_owner()
+        if not at_once and all(record.client_request_id is None for record in records):
+            self._drafts |= {record.id: record for record in records}
+            self._held |= self._drafts.keys()
+            return list(records)
 
         def act(connection: Connection) -> list[Record]:
             since = None if same_within is None else self.now() - int(same_within * 1000)
-            return [
-                self._same(connection, record, since) or self._insert(connection, record, token)
-                for record in records
-            ]
+            hand, kept = self._hand(connection), []
+            for record in records:
+                found = self._same(hand, record, since)
+                if found is None:
+                    hand.insert(record)
+                kept.append(found or record)
+            return kept
 
-        # Nothing is lost with a job that was never sent: its first fact takes it along to the disk.
+        # A power cut may take it: nothing was sent.
         kept: list[Record] = self._database.write(act, durable=False)
         self._held |= {new.id for new, old in zip(kept, records, strict=True) if new is old}
         return kept
 
     def keep(self, fact: Fact) -> None:
         """Write a fact of a flow down; what costs money to forget is on the disk when this returns."""
-        durable = not (isinstance(fact, Settled) and fact.phase in {Phase.DONE, Phase.CANCELLED})
-        change = _CHANGES[type(fact)]
+        if isinstance(fact, Settled) and fact.phase is Phase.DONE:
+            # That a job is done its next poll tells as well: this waits for the picture.
+            self._done[fact.id] = fact
+            return
+        draft, done = self._drafts.get(fact.id), self._done.get(fact.id)
 
         def act(connection: Connection) -> None:
-            columns = change(self, connection, fact)
-            if fact.phase in _ENDS:
-                columns["owner"] = None
-            self._update(connection, fact.id, columns)
-            self._event(connection, fact.id, columns.get("phase", str(fact.phase)), fact.note)
+            hand = self._hand(connection)
+            if draft is not None and isinstance(fact, Intent):
+                hand.insert(draft, fact)
+                return
+            if done is not None and isinstance(fact, Saved) and None not in fact.blobs:
+                hand.finish(done, fact)
+                return
+            if draft is not None:
+                hand.insert(draft)
+            if done is not None:
+                hand.keep(done)
+            hand.keep(fact)
 
-        self._database.write(act, durable=durable)
+        self._database.write(act)
+        self._drafts.pop(fact.id, None)
+        self._done.pop(fact.id, None)
         if fact.phase in _ENDS:
             self._held.discard(fact.id)
 
     def delivered(self, id: str, position: int, path: Path) -> None:
         """A picture was copied to where it was asked for."""
-
-        def act(connection: Connection) -> None:
-            record = self._read(connection, id)
-            hidden = not self._store_prompts and "{prompt}" in (record.destination or "")
-            said = "" if hidden else str(path)
-            connection.execute(
-                "UPDATE outputs SET path = ? WHERE job = ? AND position = ?", (said, id, position)
-            )
-            self._event(connection, id, str(record.phase), f"written to {safe(said) or 'a file'}")
-            left = "SELECT 1 FROM outputs WHERE job = ? AND path IS NULL"
-            if not connection.execute(left, (id,)).fetchone():
-                self._update(connection, id, {"delivered_at": self.now(), "owner": None})
-
-        self._database.write(act, durable=False)
-        self._held.discard(id)
+        # Whoever finds the file and not this note sees by its bytes that it is the one.
+        self._database.later(
+            lambda connection: self._hand(connection).delivered(id, position, str(path))
+        )
 
     def claim(self, id: str) -> bool:
         """Take a job over, where no living process works on it; False where one does."""
         token = self._take_owner().token
 
         def act(connection: Connection) -> bool:
-            owner = self._read(connection, id).owner
-            if self._works_on(owner, id):
+            hand = self._hand(connection)
+            if self._works_on(hand.state(id)["owner"], id):
                 return False
-            self._update(connection, id, {"owner": token})
+            hand.update(id, {"owner": token})
             return True
 
         taken: bool = self._database.write(act, durable=False)
@@ -151,18 +158,25 @@ class Journal:
         left = self._held & set(ids)
         if not left:
             return
+        drafts = [self._drafts.pop(id) for id in left if id in self._drafts]
+        done = [self._done.pop(id) for id in left if id in self._done]
 
         def act(connection: Connection) -> None:
+            hand = self._hand(connection)
+            for draft in drafts:
+                hand.insert(draft)
+            for fact in done:
+                hand.keep(fact)
             for id in left:
-                record = self._read(connection, id)
-                if record.phase is Phase.PREPARED:
-                    self._cancel(connection, id)
-                elif not (record.emulated or (record.phase is Phase.SAVED and record.destination)):
-                    # An emulator goes with its process; a picture on its way to its file is in hand.
-                    self._update(connection, id, {"owner": None})
+                row = hand.state(id)
+                if row["phase"] == Phase.PREPARED:
+                    hand.cancel(id)
+                # An emulator goes with its process.
+                elif not row["emulated"]:
+                    hand.update(id, {"owner": None})
 
-        self._database.write(act, durable=False)
         self._held -= left
+        self._database.write(act, durable=False)
 
     def resolve(self, id: str, error: UnifiedFluxError) -> None:
         """The person's own word on a job that nobody could decide; `error.charged` is that word."""
@@ -174,15 +188,15 @@ class Journal:
 
         def act(connection: Connection) -> int:
             gone = [
-                row["id"]
+                row["number"]
                 for row in connection.execute(
-                    f"SELECT id FROM jobs WHERE prepared_at < ? AND phase <> 'unknown' AND NOT {OPEN}",
+                    f"SELECT number FROM jobs WHERE prepared_at < ? AND phase <> 'unknown' AND NOT {OPEN}",
                     (before,),
                 )
             ]
-            for id in gone:
-                connection.execute("DELETE FROM jobs WHERE id = ?", (id,))
-                connection.execute("DELETE FROM events WHERE job = ?", (id,))
+            for number in gone:
+                for table in ("jobs", "requests", "outputs", "events"):
+                    connection.execute(f"DELETE FROM {table} WHERE number = ?", (number,))
             return len(gone)
 
         count: int = self._database.write(act)
@@ -212,27 +226,27 @@ class Journal:
 
     def get(self, id: str) -> Record:
         """One job by its whole id."""
-        rows = self._database.read("SELECT * FROM jobs WHERE id = ?", (id,))
+        rows = self._database.read(f"{JOBS} WHERE id = ?", (id,))
         if not rows:
             raise JournalError(f"the journal has no job {safe(id, 60)} any more")
-        return read_row(rows[0], self._outputs_of(id))
+        return read_row(rows[0], self._outputs_of(rows[0]["number"]))
 
     def events(self, id: str) -> list[Row]:
         """What happened to a job, in order: at, phase, note."""
-        query = "SELECT at, phase, note FROM events WHERE job = ? ORDER BY id"
-        return self._database.read(query, (id,))
+        query = "SELECT at, phase, note FROM events WHERE number = ? ORDER BY turn"
+        return self._database.read(query.replace("?", NUMBER), (id,))
 
     def open_jobs(self) -> list[Row]:
         """What has to be gone on with, oldest first: id, provider, place."""
         return self._database.read(
-            f"SELECT id, provider, place FROM jobs WHERE {OPEN} ORDER BY prepared_at"
+            f"SELECT id, provider, place FROM jobs WHERE {OPEN} ORDER BY number"
         )
 
     def done_jobs(self, since: int = 0) -> list[Row]:
         """What has pictures at addresses that are known: id, provider, place."""
         return self._database.read(
             "SELECT id, provider, place FROM jobs WHERE phase IN ('done', 'saved')"
-            " AND prepared_at >= ? ORDER BY prepared_at",
+            " AND prepared_at >= ? ORDER BY number",
             (since,),
         )
 
@@ -240,11 +254,10 @@ class Journal:
         """The newest jobs whose columns `phase`, `provider`, `model`, `sandbox` are as wanted."""
         tests = "".join(f" AND {column} = :{column}" for column in sorted(wanted))
         rows = self._database.read(
-            f"SELECT * FROM jobs WHERE prepared_at >= :since{tests}"
-            " ORDER BY prepared_at DESC, rowid DESC LIMIT :limit",
+            f"SELECT * FROM jobs WHERE prepared_at >= :since{tests} ORDER BY id DESC LIMIT :limit",
             {**wanted, "since": since, "limit": limit},
         )
-        return [read_row(row, self._outputs_of(row["id"])) for row in rows]
+        return [read_row(row, self._outputs_of(row["number"])) for row in rows]
 
     def works_on(self, record: Record) -> bool:
         """Whether a living process works on it at this moment."""
@@ -269,132 +282,24 @@ class Journal:
         except Exception as error:
             raise self._database.told(error) from error
 
-    def _outputs_of(self, id: str) -> list[Row]:
-        return self._database.read("SELECT * FROM outputs WHERE job = ? ORDER BY position", (id,))
+    def _outputs_of(self, number: int) -> list[Row]:
+        query = "SELECT * FROM outputs WHERE number = ? ORDER BY position"
+        return self._database.read(query, (number,))
 
-    def _read(self, connection: Connection, id: str) -> Record:
-        row = connection.execute("SELECT * FROM jobs WHERE id = ?", (id,)).fetchone()
-        if row is None:
-            raise JournalError(f"the journal has no job {safe(id, 60)} any more")
-        return read_row(row, [])
-
-    def _same(self, connection: Connection, record: Record, since: int | None) -> Record | None:
+    def _same(self, hand: Hand, record: Record, since: int | None) -> Record | None:
+        """The record that was made before for the same wish, as long as something may come of it."""
         if since is None or record.client_request_id is None:
             return None
-        rows = connection.execute(
-            "SELECT * FROM jobs WHERE client_request_id = ? AND request_sha256 = ? AND asked = ?"
-            f" AND prepared_at >= ? AND phase NOT IN {_NOTHING} ORDER BY prepared_at",
+        rows = hand.connection.execute(
+            f"{JOBS} WHERE client_request_id = ? AND request_sha256 = ? AND asked = ?"
+            f" AND prepared_at >= ? AND phase NOT IN {_NOTHING} ORDER BY number",
             (record.client_request_id, record.digest, record.asked, since),
         ).fetchall()
         for row in rows:
-            found = read_row(row, [])
-            if found.phase is not Phase.PREPARED or self._works_on(found.owner, found.id):
-                return found
-            self._cancel(connection, found.id)
+            if row["phase"] != Phase.PREPARED or self._works_on(row["owner"], row["id"]):
+                return read_row(row, [])
+            hand.cancel(row["id"])
         return None
 
-    def _insert(self, connection: Connection, record: Record, token: str) -> Record:
-        row = new_row(record if self._store_prompts else redacted(record))
-        row |= {"owner": token, "prepared_at": self.now()}
-        names = ", ".join(row)
-        values = ", ".join(f":{name}" for name in row)
-        connection.execute(f"INSERT INTO jobs ({names}) VALUES ({values})", row)
-        self._event(connection, record.id, str(Phase.PREPARED), None)
-        return record
-
-    def _cancel(self, connection: Connection, id: str) -> None:
-        columns = {"phase": str(Phase.CANCELLED), "owner": None, "settled_at": self.now()}
-        self._update(connection, id, columns)
-        self._event(connection, id, str(Phase.CANCELLED), "nothing was sent")
-
-    def _update(self, connection: Connection, id: str, columns: Mapping[str, Any]) -> None:
-        changes = ", ".join(f"{name} = :{name}" for name in columns)
-        done = connection.execute(
-            f"UPDATE jobs SET {changes} WHERE id = :id", {**columns, "id": id}
-        )
-        if not done.rowcount:
-            raise JournalError(f"the journal has no job {safe(id, 60)} any more")
-
-    def _event(self, connection: Connection, id: str, phase: str, note: str | None) -> None:
-        connection.execute(
-            "INSERT INTO events (job, at, phase, note) VALUES (?, ?, ?, ?)",
-            (id, self.now(), phase, note),
-        )
-
-    # What each fact changes.
-
-    def _intent(self, connection: Connection, fact: Intent) -> dict[str, Any]:
-        query = "SELECT phase, sending_at FROM jobs WHERE id = ?"
-        row = connection.execute(query, (fact.id,)).fetchone()
-        if row is not None and row["sending_at"] is not None:
-            return {"phase": row["phase"]}
-        columns = {"phase": str(Phase.SENDING), "sending_at": self.now()}
-        body = fact.wire.whole_body if fact.repeatable else None
-        if body is not None:
-            columns |= {
-                "submit_url": fact.wire.url,
-                "submit_headers": dumps(dict(fact.wire.headers)),
-                "submit_body": body,
-            }
-        return columns
-
-    def _accepted(self, connection: Connection, fact: Accepted) -> dict[str, Any]:
-        job = _job(fact)
-        return {
-            "phase": str(Phase.ACCEPTED),
-            "job": job.id,
-            "accepted_at": self.now(),
-            "error": None,
-            **charge_columns(job.charge, Charged.MAYBE),
-            **self._wiped(),
-        }
-
-    def _settled(self, connection: Connection, fact: Settled) -> dict[str, Any]:
-        columns: dict[str, Any] = {"phase": str(fact.phase), "settled_at": self.now()}
-        if fact.job is not None:
-            done = fact.phase is Phase.DONE
-            said = charged(fact.job.charge) if done or fact.error is None else fact.error.charged
-            columns |= {"job": fact.job.id, "notes": dumps(fact.job.notes)}
-            columns |= charge_columns(fact.job.charge, said)
-        if fact.error is not None:
-            columns["error"] = dumps(fact.error.to_json())
-            columns.setdefault("charged", str(fact.error.charged))
-        if fact.phase is not Phase.UNKNOWN:
-            columns |= self._wiped()
-        for position, url in enumerate(fact.urls):
-            connection.execute(
-                "INSERT INTO outputs (job, position, url) VALUES (?, ?, ?)"
-                " ON CONFLICT (job, position) DO UPDATE SET url = excluded.url",
-                (fact.id, position, url),
-            )
-        return columns
-
-    def _saved(self, connection: Connection, fact: Saved) -> dict[str, Any]:
-        for position, blob in enumerate(fact.blobs):
-            if blob is not None:
-                connection.execute(
-                    "UPDATE outputs SET sha256 = ?, bytes = ?, spooled = ? WHERE job = ? AND position = ?",
-                    (blob.sha256, blob.size, str(blob.path), fact.id, position),
-                )
-        if None in fact.blobs:
-            return {"phase": str(Phase.DONE)}
-        kept = self._read(connection, fact.id)
-        columns: dict[str, Any] = {"phase": str(Phase.SAVED), "saved_at": self.now()}
-        return columns if kept.destination else columns | {"owner": None}
-
-    def _wiped(self) -> dict[str, Any]:
-        return {} if self._store_prompts else {"submit_body": None}
-
-
-def _job(fact: Fact) -> Job:
-    if fact.job is None:
-        raise LookupError("an accepted job has a name")
-    return fact.job
-
-
-_CHANGES: Mapping[type[Fact], Callable[[Journal, Connection, Any], dict[str, Any]]] = {
-    Intent: Journal._intent,
-    Accepted: Journal._accepted,
-    Settled: Journal._settled,
-    Saved: Journal._saved,
-}
+    def _hand(self, connection: Connection) -> Hand:
+        return Hand(connection, self.now(), self._take_owner().token, self._store_prompts)

@@ -29,7 +29,8 @@ OPEN = (
 _FIRST = (
     """
     CREATE TABLE jobs (
-      id TEXT PRIMARY KEY NOT NULL,
+      number INTEGER PRIMARY KEY,
+      id TEXT UNIQUE NOT NULL,
       phase TEXT NOT NULL CHECK (phase IN ('prepared', 'sending', 'accepted', 'done', 'saved',
                                            'refused', 'failed', 'unknown', 'cancelled')),
       provider TEXT NOT NULL,
@@ -39,22 +40,14 @@ _FIRST = (
       sandbox INTEGER NOT NULL CHECK (sandbox IN (0, 1)),
       emulated INTEGER NOT NULL CHECK (emulated IN (0, 1)),
       client_request_id TEXT,
-      request TEXT NOT NULL CHECK (json_valid(request)),
       request_sha256 TEXT NOT NULL,
       asked INTEGER NOT NULL,
       seed TEXT,
-      payload TEXT NOT NULL CHECK (json_valid(payload)),
       payload_sha256 TEXT NOT NULL,
-      report TEXT NOT NULL CHECK (json_valid(report)),
-      expects TEXT NOT NULL CHECK (json_valid(expects)),
-      sources TEXT NOT NULL CHECK (json_valid(sources)),
       destination TEXT,
       force INTEGER NOT NULL CHECK (force IN (0, 1)),
       idempotency_key TEXT,
       key_mark TEXT,
-      submit_url TEXT,
-      submit_headers TEXT,
-      submit_body BLOB,
       job TEXT,
       quote_nano INTEGER,
       quote_unit TEXT,
@@ -76,49 +69,63 @@ _FIRST = (
     ) STRICT
     """,
     """
+    CREATE TABLE requests (
+      number INTEGER PRIMARY KEY REFERENCES jobs (number),
+      request TEXT NOT NULL,
+      payload TEXT NOT NULL,
+      report TEXT NOT NULL,
+      expects TEXT NOT NULL,
+      sources TEXT NOT NULL,
+      submit_url TEXT,
+      submit_headers TEXT,
+      submit_body BLOB
+    ) STRICT
+    """,
+    """
     CREATE TABLE outputs (
-      job TEXT NOT NULL REFERENCES jobs (id) ON DELETE CASCADE,
+      number INTEGER NOT NULL REFERENCES jobs (number),
       position INTEGER NOT NULL,
       url TEXT,
       sha256 TEXT,
       bytes INTEGER,
       spooled TEXT,
       path TEXT,
-      PRIMARY KEY (job, position)
+      PRIMARY KEY (number, position)
     ) STRICT, WITHOUT ROWID
     """,
     """
     CREATE TABLE events (
-      id INTEGER PRIMARY KEY,
-      job TEXT NOT NULL,
+      number INTEGER NOT NULL,
+      turn INTEGER NOT NULL,
       at INTEGER NOT NULL,
       phase TEXT NOT NULL,
-      note TEXT
-    ) STRICT
+      note TEXT,
+      PRIMARY KEY (number, turn)
+    ) STRICT, WITHOUT ROWID
     """,
-    f"CREATE INDEX jobs_open ON jobs (prepared_at) WHERE {OPEN}",
-    "CREATE INDEX jobs_by_time ON jobs (prepared_at)",
+    f"CREATE INDEX jobs_open ON jobs (number) WHERE {OPEN}",
     "CREATE INDEX jobs_same ON jobs (client_request_id, request_sha256, asked)"
     " WHERE client_request_id IS NOT NULL",
-    "CREATE INDEX jobs_theirs ON jobs (job) WHERE job IS NOT NULL",
-    "CREATE INDEX events_of ON events (job)",
     """
     CREATE TRIGGER events_stand BEFORE UPDATE ON events
     BEGIN SELECT RAISE(ABORT, 'events are append-only'); END
     """,
     """
     CREATE TRIGGER events_stay BEFORE DELETE ON events
-    WHEN EXISTS (SELECT 1 FROM jobs WHERE id = OLD.job)
+    WHEN EXISTS (SELECT 1 FROM jobs WHERE number = OLD.number)
     BEGIN SELECT RAISE(ABORT, 'events go with their job alone'); END
     """,
 )
+# Everything that a record holds, but for its pictures.
+JOBS = "SELECT * FROM jobs JOIN requests USING (number)"
 # MIGRATIONS[v] leads from version v to v + 1.
 MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST,)
 
 
-def dumps(found: Any) -> str:
-    """JSON as the journal keeps it: compact, and the same text for the same content."""
-    return json.dumps(found, ensure_ascii=False, separators=(",", ":"), sort_keys=True)
+# JSON as the journal keeps it: compact, and the same text for the same content.
+dumps = json.JSONEncoder(
+    ensure_ascii=False, separators=(",", ":"), sort_keys=True, default=str
+).encode
 
 
 def nano(money: Money | None) -> int | None:
@@ -153,21 +160,27 @@ def new_row(record: Record) -> dict[str, Any]:
         "sandbox": int(record.sandbox),
         "emulated": int(record.emulated),
         "client_request_id": record.client_request_id,
-        "request": dumps(record.request),
         "request_sha256": record.digest,
         "asked": record.asked,
         "seed": None if record.seed is None else str(record.seed),
-        "payload": dumps(record.payload),
         "payload_sha256": record.payload_sha256,
-        "report": dumps({"entries": record.report.to_json(), "defaults": record.report.defaults}),
-        "expects": dumps(record.expects),
-        "sources": dumps(record.sources),
         "destination": record.destination,
         "force": int(record.force),
         "idempotency_key": record.key,
         "key_mark": record.key_mark,
         "charged": str(Charged.NO),
         "charge_basis": str(Basis.UNKNOWN),
+    }
+
+
+def words(record: Record) -> dict[str, Any]:
+    """What was asked and what became of it, which never changes."""
+    return {
+        "request": dumps(record.request),
+        "payload": dumps(record.payload),
+        "report": dumps({"entries": record.report.to_json(), "defaults": record.report.defaults}),
+        "expects": dumps(record.expects),
+        "sources": dumps(record.sources),
     }
 
 

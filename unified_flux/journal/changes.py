@@ -1,0 +1,218 @@
+"""What each fact changes in the journal's tables: the statements of one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from sqlite3 import Connection
+from typing import Any
+
+from unified_flux.adapter import charged
+from unified_flux.effects import Accepted, Fact, Intent, Saved, Settled
+from unified_flux.errors import Charged, JournalError
+from unified_flux.journal.database import Row
+from unified_flux.journal.redaction import redacted
+from unified_flux.journal.tables import charge_columns, dumps, new_row, words
+from unified_flux.record import Record
+from unified_flux.text import safe
+from unified_flux.wire import Phase
+
+_STATE = "SELECT number, phase, owner, emulated, destination FROM jobs WHERE id = ?"
+NUMBER = "(SELECT number FROM jobs WHERE id = ?)"
+_EVENT = (
+    "INSERT INTO events SELECT number, coalesce((SELECT max(turn) FROM events"
+    " WHERE number = jobs.number), 0) + 1, ?, ?, ? FROM jobs WHERE id = ?"
+)
+
+_FIRST_EVENT = "INSERT INTO events VALUES (?, ?, ?, ?, ?)"
+_OUTPUT = (
+    "INSERT INTO outputs (number, position, url, sha256, bytes, spooled)"
+    f" VALUES ({NUMBER}, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET url = excluded.url"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Hand:
+    """Writes in one transaction.
+
+    Attributes:
+        now: Milliseconds since 1970.
+        token: This process's mark.
+        store_prompts: Whether a person's words are kept.
+    """
+
+    connection: Connection
+    now: int
+    token: str
+    store_prompts: bool
+
+    def insert(self, record: Record, intent: Intent | None = None) -> None:
+        """A job that nothing was sent of, or with the intent to send it now."""
+        row = new_row(record) | {"owner": self.token, "prepared_at": self.now}
+        kept = words(record if self.store_prompts else redacted(record))
+        if intent is not None:
+            row |= self._sending()
+            kept |= _submit(intent)
+        row["number"] = kept["number"] = number = self._insert("jobs", row)
+        self._insert("requests", kept)
+        self.connection.execute(_FIRST_EVENT, (number, 1, self.now, str(Phase.PREPARED), None))
+        if intent is not None:
+            told = (number, 2, self.now, str(intent.phase), intent.note)
+            self.connection.execute(_FIRST_EVENT, told)
+
+    def update(self, id: str, columns: Mapping[str, Any]) -> None:
+        """Raises JournalError where the job was removed meanwhile."""
+        changes = ", ".join(f"{name} = :{name}" for name in columns)
+        query = f"UPDATE jobs SET {changes} WHERE id = :id"
+        if not self.connection.execute(query, {**columns, "id": id}).rowcount:
+            raise _gone(id)
+
+    def state(self, id: str) -> Row:
+        """Where a job stands. Raises JournalError where it was removed meanwhile."""
+        row: Row | None = self.connection.execute(_STATE, (id,)).fetchone()
+        if row is None:
+            raise _gone(id)
+        return row
+
+    def event(self, id: str, phase: str, note: str | None) -> None:
+        """One more line of a job's story."""
+        self.connection.execute(_EVENT, (self.now, str(phase), note, id))
+
+    def cancel(self, id: str) -> None:
+        """It was never sent and will not be."""
+        self.update(id, {"phase": str(Phase.CANCELLED), "owner": None, "settled_at": self.now})
+        self.event(id, Phase.CANCELLED, "nothing was sent")
+
+    def keep(self, fact: Fact) -> None:
+        """Whatever a flow tells."""
+        self.event(fact.id, _CHANGES[type(fact)](self, fact), fact.note)
+
+    def delivered(self, id: str, position: int, path: str) -> None:
+        """A picture was copied to where it was asked for."""
+        row = self.state(id)
+        hidden = not self.store_prompts and "{prompt}" in (row["destination"] or "")
+        said = "" if hidden else path
+        self.connection.execute(
+            "UPDATE outputs SET path = ? WHERE number = ? AND position = ?",
+            (said, row["number"], position),
+        )
+        self.event(id, row["phase"], f"written to {safe(said) or 'a file'}")
+        left = "SELECT 1 FROM outputs WHERE number = ? AND path IS NULL"
+        if not self.connection.execute(left, (row["number"],)).fetchone():
+            self.update(id, {"delivered_at": self.now, "owner": None})
+
+    def _intent(self, fact: Intent) -> Phase:
+        """Of an outcome that is unknown only an answer or a person decides, no second try."""
+        phase = Phase(self.state(fact.id)["phase"])
+        if phase is not Phase.PREPARED:
+            return phase
+        self.update(fact.id, self._sending())
+        columns = _submit(fact)
+        if columns:
+            changes = ", ".join(f"{name} = :{name}" for name in columns)
+            query = f"UPDATE requests SET {changes} WHERE number = {NUMBER.replace('?', ':id')}"
+            self.connection.execute(query, {**columns, "id": fact.id})
+        return fact.phase
+
+    def _sending(self) -> dict[str, Any]:
+        return {"phase": str(Phase.SENDING), "sending_at": self.now}
+
+    def _accepted(self, fact: Accepted) -> Phase:
+        if fact.job is None:
+            raise LookupError("an accepted job has a name")
+        columns = {
+            "phase": str(fact.phase),
+            "job": fact.job.id,
+            "accepted_at": self.now,
+            "error": None,
+            **charge_columns(fact.job.charge, Charged.MAYBE),
+        }
+        self.update(fact.id, columns)
+        self._wipe(fact.id)
+        return fact.phase
+
+    def _settled(self, fact: Settled) -> Phase:
+        self.update(fact.id, self._decided(fact))
+        if fact.phase is not Phase.UNKNOWN:
+            self._wipe(fact.id)
+        for position, url in enumerate(fact.urls):
+            self.connection.execute(_OUTPUT, (fact.id, position, url, None, None, None))
+        return fact.phase
+
+    def finish(self, done: Settled, saved: Saved) -> None:
+        """Both facts of a picture that was fetched as soon as its job was done, in one change."""
+        columns = self._decided(done) | {"phase": str(Phase.SAVED), "saved_at": self.now}
+        row = self.state(saved.id)
+        if row["destination"] is None:
+            columns["owner"] = None
+        self.update(saved.id, columns)
+        for position, (url, blob) in enumerate(zip(done.urls, saved.blobs, strict=True)):
+            if blob is not None:
+                kept = (blob.sha256, blob.size, str(blob.path))
+                self.connection.execute(_OUTPUT, (saved.id, position, url, *kept))
+        self.event(done.id, done.phase, done.note)
+        self.event(saved.id, saved.phase, saved.note)
+
+    def _decided(self, fact: Settled) -> dict[str, Any]:
+        columns: dict[str, Any] = {"phase": str(fact.phase), "settled_at": self.now}
+        if fact.job is not None:
+            done = fact.phase is Phase.DONE
+            said = charged(fact.job.charge) if done or fact.error is None else fact.error.charged
+            columns |= {"job": fact.job.id, "notes": dumps(fact.job.notes)}
+            columns |= charge_columns(fact.job.charge, said)
+        if fact.error is not None:
+            columns["error"] = dumps(fact.error.to_json())
+            columns.setdefault("charged", str(fact.error.charged))
+        if fact.phase is not Phase.DONE:
+            columns["owner"] = None
+        return columns
+
+    def _saved(self, fact: Saved) -> Phase:
+        for position, blob in enumerate(fact.blobs):
+            if blob is not None:
+                self.connection.execute(
+                    "UPDATE outputs SET sha256 = ?, bytes = ?, spooled = ?"
+                    f" WHERE number = {NUMBER} AND position = ?",
+                    (blob.sha256, blob.size, str(blob.path), fact.id, position),
+                )
+        if None in fact.blobs:
+            return Phase.DONE
+        # Where a file was asked for, the job is in hand until that is written.
+        self.connection.execute(
+            "UPDATE jobs SET phase = 'saved', saved_at = ?,"
+            " owner = CASE WHEN destination IS NULL THEN NULL ELSE owner END WHERE id = ?",
+            (self.now, fact.id),
+        )
+        return fact.phase
+
+    def _wipe(self, id: str) -> None:
+        """What is decided is not sent again: where words are not stored, its bytes go."""
+        if not self.store_prompts:
+            query = f"UPDATE requests SET submit_body = NULL WHERE number = {NUMBER}"
+            self.connection.execute(query, (id,))
+
+    def _insert(self, table: str, row: Mapping[str, Any]) -> int | None:
+        values = ", ".join(f":{name}" for name in row)
+        query = f"INSERT INTO {table} ({', '.join(row)}) VALUES ({values})"
+        return self.connection.execute(query, row).lastrowid
+
+
+_CHANGES: Mapping[type[Fact], Callable[[Hand, Any], Phase]] = {
+    Intent: Hand._intent,
+    Accepted: Hand._accepted,
+    Settled: Hand._settled,
+    Saved: Hand._saved,
+}
+
+
+def _submit(fact: Intent) -> dict[str, Any]:
+    """The submit's exact bytes, where they may be sent again."""
+    body = fact.wire.whole_body if fact.repeatable else None
+    if body is None:
+        return {}
+    headers = dumps(dict(fact.wire.headers))
+    return {"submit_url": fact.wire.url, "submit_headers": headers, "submit_body": body}
+
+
+def _gone(id: str) -> JournalError:
+    return JournalError(f"the journal has no job {safe(id, 60)} any more")
