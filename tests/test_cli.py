@@ -4,12 +4,16 @@ A case (TOML) has `about`, `args`, and what it expects: `exit`, `out` and `err` 
 `json` dotted paths of the one object on standard output), `accepted` (paid submits on both meters).
 It may set `env`, `files` (name → text), `pictures` (names of small PNGs), `stdin`, and `keys = false`
 for an environment with nothing configured. With keys, both providers are the served sandbox.
+`before` lists command lines that run first, whose output does not matter; in `args`, `{id}` is the
+journal's newest job after them.
 """
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
+import os
 import sys
 import tomllib
 from pathlib import Path
@@ -18,6 +22,7 @@ from typing import Any
 import pytest
 
 from unified_flux.cli.group import run
+from unified_flux.journal import Journal
 from unified_flux.sandbox.server import SandboxServer
 
 from conftest import png  # isort: skip
@@ -49,6 +54,14 @@ def _at(found: Any, path: str) -> Any:
     return found
 
 
+def _filled(argument: str) -> str:
+    """An argument that may name the journal's newest job."""
+    if argument != "{id}":
+        return argument
+    with contextlib.closing(Journal(Path(os.environ["UNIFIED_FLUX_HOME"]))) as journal:
+        return journal.jobs({}, limit=1)[0].id
+
+
 @pytest.mark.parametrize("path", CASES, ids=lambda path: path.stem)
 def test_case(
     path: Path,
@@ -59,7 +72,10 @@ def test_case(
     """The command exits, prints and charges as its case says, and no key or traceback shows."""
     case = tomllib.loads(path.read_text("utf-8"))
     _prepare(case, served, monkeypatch)
-    code = run(case["args"])
+    for earlier in case.get("before", []):
+        run(earlier)
+    capsys.readouterr()
+    code = run([_filled(argument) for argument in case["args"]])
     out, err = capsys.readouterr()
     assert code == case["exit"], err
     for text in case.get("out", []):

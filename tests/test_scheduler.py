@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from unified_flux.cli.live import Watch
-from unified_flux.effects import Answer, Effect, Event, Exchange, Pause
+from unified_flux.effects import Answer, Effect, Event, Exchange, Fact, Pause
 from unified_flux.errors import Charged, NotDelivered, UnifiedFluxError
 from unified_flux.scheduler import Stopped, World, run, run_all
 from unified_flux.wire import Job, Phase, Purpose, WireRequest, WireResponse
@@ -139,7 +139,7 @@ def test_a_signature_in_an_address_stays_out_of_the_log(caplog: pytest.LogCaptur
     ("phases", "emulated", "says"),
     [
         ([Phase.PREPARED], False, ""),
-        ([Phase.SENDING], False, "a paid submit was on its way: look at your account\n"),
+        ([Phase.SENDING], False, "a paid submit was on its way: unified-flux recover\n"),
         ([Phase.ACCEPTED], False, "r/m/1 is accepted and goes on: unified-flux resume r/m/1\n"),
         ([Phase.ACCEPTED, Phase.SAVED], False, ""),
         ([Phase.ACCEPTED], True, ""),
@@ -153,7 +153,8 @@ def test_an_interrupted_person_is_told_what_goes_on(
     with pytest.raises(KeyboardInterrupt), Watch(quiet=False) as watch:
         watch.emulated = emulated
         for phase in phases:
-            watch(Event(phase, job if phase in {Phase.ACCEPTED, Phase.SAVED} else None))
+            named = job if phase in {Phase.ACCEPTED, Phase.SAVED} else None
+            watch(Fact(phase, named, id="ours"))
         raise KeyboardInterrupt
     assert capsys.readouterr().err == says
 

@@ -132,6 +132,13 @@ class UnifiedFluxError(Exception):
             return 9
         return self.usual_exit_code
 
+    @property
+    def name(self) -> str | None:
+        """What `resume` calls what is left behind: the provider's job, or ours where none was named."""
+        if self.job is not None:
+            return str(self.job)
+        return self.id if self.exit_code == 9 else None
+
     def __str__(self) -> str:
         lines = [self.message, *(f"  - {problem}" for problem in self.problems)]
         if self.about_money or self.charged is not Charged.NO:
@@ -150,7 +157,7 @@ class UnifiedFluxError(Exception):
             "charged": str(self.charged),
             "provider": self.provider,
             "model": self.model,
-            "job": str(self.job) if self.job else None,
+            "job": self.name,
             "request_id": self.request_id,
             "next_step": self.next_step,
             "problems": [problem.to_json() for problem in self.problems],

@@ -102,6 +102,8 @@ class Outcomes:
 
     def _guided(self, record: Record, error: UnifiedFluxError) -> UnifiedFluxError:
         """The error with the command that goes on, where something is left behind."""
+        if not self.kept:
+            error.id = None
         if error.exit_code != 9:
             return error
         if record.emulated and error.job is not None:
@@ -109,7 +111,7 @@ class Outcomes:
                 "This was the built-in sandbox: no money was involved, and its jobs end with it."
             )
         elif isinstance(error, OutcomeUnknown) and error.job is None:
-            error.next_step = _after_unknown(error, record.id if self.kept else None)
+            error.next_step = _after_unknown(error)
         elif error.job is not None and error.next_step is None:
             error.next_step = f"Continue with: {resume_command(error.job)}"
         return error
@@ -120,7 +122,8 @@ def resume_command(job: Job | str) -> str:
     return f"unified-flux resume {shlex.quote(str(job))}"
 
 
-def _after_unknown(error: UnifiedFluxError, id: str | None) -> str | None:
+def _after_unknown(error: UnifiedFluxError) -> str | None:
+    id = error.id
     if id is None:
         return error.next_step
     return (

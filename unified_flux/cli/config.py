@@ -47,11 +47,12 @@ def show(origin: bool, as_json: bool) -> None:
 
 @command.command("path")
 def path() -> None:
-    """Show the files that settings are read from, and the folder of fetched pictures."""
+    """Show the files that settings are read from, the journal, and the folder of fetched pictures."""
     from pathlib import Path
 
     from unified_flux.cli.session import read_config
     from unified_flux.config import PROJECT_FILE, user_config_file
+    from unified_flux.journal import FILE as JOURNAL_FILE
 
     config = read_config({})
     for kind, place in (
@@ -59,6 +60,7 @@ def path() -> None:
         ("project", Path.cwd() / "pyproject.toml"),
         ("dotenv", Path.cwd() / ".env"),
         ("user", user_config_file()),
+        ("journal", config.home / JOURNAL_FILE),
         ("pictures", config.home / "spool"),
     ):
         click.echo(f"{kind:8}  {place}{'' if place.exists() else '  (not there)'}")

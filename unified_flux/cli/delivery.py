@@ -82,9 +82,10 @@ class Delivery:
             click.echo(self.line(image, path))
 
     def _write(self, image: Image) -> Path:
-        if image.written and SpooledFile.found(image.written, image.sha256):
-            return image.written
         record = self.result.record_of(image)
+        there = image.written if self.target.absolute == record.destination else None
+        if there and SpooledFile.found(there, image.sha256):
+            return there
         names = {**record.names(), "job": image.job.id, "index": image.index}
         count = max(record.count, len(self.result.images))
         path = self.target.path(names, EXTENSION[image.format], image.index, count)

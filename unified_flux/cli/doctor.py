@@ -41,7 +41,12 @@ def command(as_json: bool) -> int:
 def _checks() -> Iterator[Check]:
     yield Check("python", True, platform.python_version())
     yield _try("packages", _packages)
-    for name, probe in (("settings", _settings), ("pictures", _home), ("sandbox", _sandbox)):
+    for name, probe in (
+        ("settings", _settings),
+        ("pictures", _home),
+        ("journal", _journal),
+        ("sandbox", _sandbox),
+    ):
         yield _try(name, probe)
     from unified_flux import registry
     from unified_flux.config import network_variables
@@ -84,6 +89,22 @@ def _home() -> str:
     folder = read_config({}).home / "spool"
     Spool(folder).take([b"doctor"]).path.unlink()
     return f"{folder} can be written"
+
+
+def _journal() -> str:
+    from unified_flux.access import open_journal
+    from unified_flux.cli.session import read_config
+
+    journal = open_journal(read_config({}))
+    if journal is None:
+        return "off (journal.enabled = false): a job does not outlive its process"
+    try:
+        left = len(journal.open_jobs())
+    finally:
+        journal.close()
+    return f"{journal.path}, {left or 'no'} open {'job' if left == 1 else 'jobs'}" + (
+        ": unified-flux recover" if left else ""
+    )
 
 
 def _sandbox() -> str:

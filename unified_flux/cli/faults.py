@@ -5,12 +5,15 @@ from __future__ import annotations
 import contextlib
 import logging
 import sys
+from collections.abc import Sequence
 
 import click
 
 from unified_flux.cli.group import print_json
 from unified_flux.errors import UnifiedFluxError
 from unified_flux.text import safe
+
+INTERRUPTED = 130
 
 
 class UsageError(UnifiedFluxError):
@@ -30,6 +33,18 @@ def say(error: Exception, *, as_json: bool) -> int:
             print_json({"schema_version": 1, "error": known.to_json()})
             sys.stdout.flush()
     return known.exit_code
+
+
+def interrupted(jobs: Sequence[str], *, as_json: bool) -> int:
+    """Tell that a person stopped it; `jobs` go on without us, or may. The exit code."""
+    click.echo("interrupted", err=True)
+    if as_json:
+        error = {"type": "Interrupted", "message": "interrupted", "exit_code": INTERRUPTED}
+        charged = "maybe" if jobs else "no"
+        print_json(
+            {"schema_version": 1, "error": {**error, "charged": charged, "jobs": list(jobs)}}
+        )
+    return INTERRUPTED
 
 
 def _in_our_words(error: Exception) -> UnifiedFluxError:

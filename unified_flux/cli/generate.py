@@ -12,6 +12,9 @@ from unified_flux.cli.options import again_option, request_options
 NOTHING_CONFIGURED = (
     "no provider is configured: using the built-in sandbox (a drawn picture, nothing is charged)"
 )
+JOURNAL_OFF = (
+    "the journal is off: should this process die, nothing here will know of a picture that is paid"
+)
 
 
 @click.command("generate", short_help=COMMANDS["generate"])
@@ -30,7 +33,9 @@ def command(**values: Any) -> int:
         asked = ask(values, fallback=NOTHING_CONFIGURED, on_event=watch)
         target = asked.target
         with asked.session.client as client:
-            watch.emulated = client.emulated
+            watch.emulated, watch.journalled = client.emulated, client.journal is not None
+            if client.journal is None:
+                asked.session.note(JOURNAL_OFF)
             target.check(asked.names(), asked.formats())
             result = client.generate(
                 asked.request,

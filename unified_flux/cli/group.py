@@ -75,9 +75,10 @@ def run(arguments: list[str]) -> int:
     as_json = "--json" in arguments
     try:
         code = group.main(arguments, prog_name="unified-flux", standalone_mode=False)
-    except (click.Abort, KeyboardInterrupt):
-        click.echo("interrupted", err=True)
-        return 130
+    except (click.Abort, KeyboardInterrupt) as interrupt:
+        from unified_flux.cli.faults import interrupted
+
+        return interrupted(interrupt.args, as_json=as_json)
     except BrokenPipeError:
         sys.stderr.close()
         return 1

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import shlex
 import sys
 import time
 from types import TracebackType
@@ -11,7 +10,8 @@ from typing import Any, Self
 
 import click
 
-from unified_flux.effects import Event
+from unified_flux.effects import Event, Fact
+from unified_flux.outcomes import resume_command
 from unified_flux.text import safe
 from unified_flux.wire import Phase
 
@@ -40,7 +40,9 @@ class Watch:
         self._progress: float | None = None
         self._started = time.monotonic()
         self._open: dict[str, None] = {}
+        self._sending: set[str] = set()
         self.emulated = False
+        self.journalled = True
 
     def __call__(self, event: Event) -> None:
         """An event of a flow."""
@@ -53,6 +55,8 @@ class Watch:
         _log.info(
             "%s%s%s", event.phase, f" {job}" if job else "", f": {event.note}" if event.note else ""
         )
+        if isinstance(event, Fact):
+            (self._sending.add if event.phase is Phase.SENDING else self._sending.discard)(event.id)
         if job and event.phase in {Phase.SAVED, Phase.FAILED}:
             self._open.pop(job, None)
         elif job:
@@ -77,11 +81,12 @@ class Watch:
         return Text(f"{_WORDS.get(self._phase, '')}{done}  {elapsed:.1f} s")
 
     def __exit__(
-        self, kind: type[BaseException] | None, _: BaseException | None, __: TracebackType | None
+        self, _: type[BaseException] | None, error: BaseException | None, __: TracebackType | None
     ) -> None:
         self.stop()
-        if kind is KeyboardInterrupt:
+        if isinstance(error, KeyboardInterrupt):
             self._tell_what_goes_on()
+            error.args = (*self._open, *self._sending)
 
     def stop(self) -> None:
         """Take the live line away: what is printed next stays."""
@@ -94,7 +99,7 @@ class Watch:
         if self.emulated:
             return
         for job in self._open:
-            go_on = f"unified-flux resume {shlex.quote(job)}"
-            click.echo(f"{safe(job)} is accepted and goes on: {go_on}", err=True)
-        if self._phase is Phase.SENDING:
-            click.echo("a paid submit was on its way: look at your account", err=True)
+            click.echo(f"{safe(job)} is accepted and goes on: {resume_command(job)}", err=True)
+        if self._sending:
+            how = "unified-flux recover" if self.journalled else "look at your account"
+            click.echo(f"a paid submit was on its way: {how}", err=True)

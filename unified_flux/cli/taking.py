@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import click
@@ -19,15 +20,24 @@ from unified_flux.journal import Journal, Row
 from unified_flux.output import Target
 from unified_flux.result import Recovered
 from unified_flux.text import safe
+from unified_flux.wire import Phase
 
 Listed = Callable[[Journal], Sequence[Row]]
 Each = Callable[[Client], Iterator[Recovered]]
 
 
+@dataclass(frozen=True, slots=True)
+class Taking:
+    """What became of the jobs: pictures in their places, what was closed for good, what failed."""
+
+    done: list[dict[str, Any]] = field(default_factory=list)
+    closed: list[tuple[dict[str, Any], UnifiedFluxError]] = field(default_factory=list)
+    failed: list[tuple[dict[str, Any], UnifiedFluxError]] = field(default_factory=list)
+
+
 def take_up(values: dict[str, Any], listed: Listed, each: Each) -> int:
     """Take up what `listed` finds, with the clients' `each`, and return the exit code."""
-    done: list[dict[str, Any]] = []
-    failed: list[tuple[dict[str, Any], UnifiedFluxError]] = []
+    taking = Taking()
     with Watch(values["quiet"]) as watch:
         for provider in _providers(values, listed):
             try:
@@ -35,16 +45,19 @@ def take_up(values: dict[str, Any], listed: Listed, each: Each) -> int:
                     {**values, "provider": provider}, timeout=values["timeout"], on_event=watch
                 )
             except UnifiedFluxError as error:
-                failed.append(({"id": None, "job": None, "provider": provider}, error))
+                taking.failed.append(({"id": None, "job": None, "provider": provider}, error))
                 continue
             with session.client as client:
                 for one in each(client):
-                    _hand_over(session, one, done, failed, lines=not values["as_json"])
-    return _end(values, done, failed)
+                    _hand_over(session, one, taking, lines=not values["as_json"])
+    return _end(values, taking)
 
 
 def _providers(values: dict[str, Any], listed: Listed) -> list[str]:
     """The providers that have something to take up."""
+    wanted = values["provider"]
+    if wanted is not None:
+        registry.adapter_class(wanted)
     journal = open_journal(read_config(values))
     if journal is None or not journal.path.exists():
         return []
@@ -52,17 +65,13 @@ def _providers(values: dict[str, Any], listed: Listed) -> list[str]:
         found = dict.fromkeys(row["provider"] for row in listed(journal))
     finally:
         journal.close()
-    wanted = values["provider"]
-    if wanted is not None:
-        registry.adapter_class(wanted)
     return [name for name in found if wanted in {None, name}]
 
 
 def _hand_over(
     session: Session,
     one: Recovered,
-    done: list[dict[str, Any]],
-    failed: list[tuple[dict[str, Any], UnifiedFluxError]],
+    taking: Taking,
     *,
     lines: bool,
 ) -> None:
@@ -70,7 +79,12 @@ def _hand_over(
     record = one.record
     facts = {"id": record.id, "job": str(record.job) if record.job else None, "provider": record.provider}  # fmt: skip
     if one.result is None:
-        failed.append((facts, one.error or UnifiedFluxError("it did not come")))
+        error = one.error or UnifiedFluxError("it did not come")
+        # Nothing was ever paid for these, and nobody has to do anything about them.
+        nothing = record.phase is Phase.CANCELLED or (
+            record.emulated and record.phase is Phase.REFUSED
+        )
+        (taking.closed if nothing else taking.failed).append((facts, error))
         return
     target = Target(record.destination, record.force)
     delivery = Delivery(session=session, result=one.result, target=target, report=record.report)
@@ -80,24 +94,28 @@ def _hand_over(
         try:
             written, missing = delivery.write()
         except UnifiedFluxError as error:
-            failed.append((facts, error))
+            taking.failed.append((facts, error))
             return
-        failed += [(facts, one_missing.error) for one_missing in missing]
-    done.append({**facts, "images": [image_json(image, path) for image, path in written]})
+        taking.failed.extend((facts, one_missing.error) for one_missing in missing)
+    taking.done.append({**facts, "images": [image_json(image, path) for image, path in written]})
     for image, path in written if lines else ():
         click.echo(delivery.line(image, path))
 
 
-def _end(
-    values: dict[str, Any],
-    done: list[dict[str, Any]],
-    failed: list[tuple[dict[str, Any], UnifiedFluxError]],
-) -> int:
+def _end(values: dict[str, Any], taking: Taking) -> int:
+    done, closed, failed = taking.done, taking.closed, taking.failed
     if values["as_json"]:
-        missing = [{**facts, "error": error.to_json()} for facts, error in failed]
-        print_json({"schema_version": 1, "recovered": done, "failed": missing})
-    elif not done and not failed:
+        said = {
+            "schema_version": 1,
+            "recovered": done,
+            "closed": _said(closed),
+            "failed": _said(failed),
+        }
+        print_json(said)
+    elif not (done or closed or failed):
         click.echo("nothing is left behind")
+    for facts, error in closed if not values["quiet"] else ():
+        click.echo(f"closed: {safe(facts['id'])}: {error.message}", err=True)
     for facts, error in failed:
         click.echo(
             f"error: {safe(facts['job'] or facts['id'] or facts['provider'])}: {error}", err=True
@@ -105,3 +123,7 @@ def _end(
     if not failed:
         return 0
     return PARTLY_DONE if done else max(error.exit_code for _, error in failed)
+
+
+def _said(ended: list[tuple[dict[str, Any], UnifiedFluxError]]) -> list[dict[str, Any]]:
+    return [{**facts, "error": error.to_json()} for facts, error in ended]

@@ -4,6 +4,6 @@ The only room that knows SQL. docs/journal.md tells the tables to whoever opens 
 """
 
 from unified_flux.journal.database import Row
-from unified_flux.journal.sqlite import Journal
+from unified_flux.journal.sqlite import FILE, Journal
 
-__all__ = ["Journal", "Row"]
+__all__ = ["FILE", "Journal", "Row"]

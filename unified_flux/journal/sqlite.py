@@ -254,7 +254,7 @@ class Journal:
         """The newest jobs whose columns `phase`, `provider`, `model`, `sandbox` are as wanted."""
         tests = "".join(f" AND {column} = :{column}" for column in sorted(wanted))
         rows = self._database.read(
-            f"SELECT * FROM jobs WHERE prepared_at >= :since{tests} ORDER BY id DESC LIMIT :limit",
+            f"{JOBS} WHERE prepared_at >= :since{tests} ORDER BY number DESC LIMIT :limit",
             {**wanted, "since": since, "limit": limit},
         )
         return [read_row(row, self._outputs_of(row["number"])) for row in rows]
