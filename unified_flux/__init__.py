@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         InvalidRequest as InvalidRequest,
         JobFailed as JobFailed,
         JobTimeout as JobTimeout,
+        JournalError as JournalError,
         MissingKey as MissingKey,
         Moderated as Moderated,
         NotDelivered as NotDelivered,
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
         UnsupportedField as UnsupportedField,
     )
     from unified_flux.money import Basis as Basis, Charge as Charge, Money as Money
+    from unified_flux.record import Record as Record
     from unified_flux.report import (
         Entry as Entry,
         Outcome as Outcome,
@@ -44,7 +46,12 @@ if TYPE_CHECKING:
         Report as Report,
     )
     from unified_flux.request import ImageRequest as ImageRequest, Reference as Reference
-    from unified_flux.result import Failed as Failed, Image as Image, ImageResult as ImageResult
+    from unified_flux.result import (
+        Failed as Failed,
+        Image as Image,
+        ImageResult as ImageResult,
+        Recovered as Recovered,
+    )
     from unified_flux.translation import Translation as Translation
     from unified_flux.wire import Job as Job, Phase as Phase
 
@@ -60,6 +67,7 @@ _ROOMS = {
         "InvalidRequest",
         "JobFailed",
         "JobTimeout",
+        "JournalError",
         "MissingKey",
         "Moderated",
         "NotDelivered",
@@ -77,9 +85,10 @@ _ROOMS = {
         "UnsupportedField",
     ),
     "money": ("Basis", "Charge", "Money"),
+    "record": ("Record",),
     "report": ("Entry", "Outcome", "Policy", "Report"),
     "request": ("ImageRequest", "Reference"),
-    "result": ("Failed", "Image", "ImageResult"),
+    "result": ("Failed", "Image", "ImageResult", "Recovered"),
     "translation": ("Translation",),
     "wire": ("Job", "Phase"),
 }

@@ -10,8 +10,8 @@ from typing import Any
 from unified_flux.adapter import charged
 from unified_flux.effects import Accepted, Fact, Intent, Saved, Settled
 from unified_flux.errors import Charged, JournalError
+from unified_flux.journal import redaction
 from unified_flux.journal.database import Row
-from unified_flux.journal.redaction import redacted
 from unified_flux.journal.tables import charge_columns, dumps, new_row, words
 from unified_flux.record import Record
 from unified_flux.text import safe
@@ -49,7 +49,7 @@ class Hand:
     def insert(self, record: Record, intent: Intent | None = None) -> None:
         """A job that nothing was sent of, or with the intent to send it now."""
         row = new_row(record) | {"owner": self.token, "prepared_at": self.now}
-        kept = words(record if self.store_prompts else redacted(record))
+        kept = words(record if self.store_prompts else redaction.redacted(record))
         if intent is not None:
             row |= self._sending()
             kept |= _submit(intent)
@@ -57,7 +57,7 @@ class Hand:
         self._insert("requests", kept)
         self.connection.execute(_FIRST_EVENT, (number, 1, self.now, str(Phase.PREPARED), None))
         if intent is not None:
-            told = (number, 2, self.now, str(intent.phase), intent.note)
+            told = (number, 2, self.now, str(intent.phase), None)
             self.connection.execute(_FIRST_EVENT, told)
 
     def update(self, id: str, columns: Mapping[str, Any]) -> None:
@@ -75,7 +75,8 @@ class Hand:
         return row
 
     def event(self, id: str, phase: str, note: str | None) -> None:
-        """One more line of a job's story."""
+        """One more line of a job's story; a note may repeat what a provider was told."""
+        note = note if self.store_prompts else None
         self.connection.execute(_EVENT, (self.now, str(phase), note, id))
 
     def cancel(self, id: str) -> None:
@@ -157,11 +158,13 @@ class Hand:
         columns: dict[str, Any] = {"phase": str(fact.phase), "settled_at": self.now}
         if fact.job is not None:
             done = fact.phase is Phase.DONE
-            said = charged(fact.job.charge) if done or fact.error is None else fact.error.charged
-            columns |= {"job": fact.job.id, "notes": dumps(fact.job.notes)}
-            columns |= charge_columns(fact.job.charge, said)
+            money = charged(fact.job.charge) if done or fact.error is None else fact.error.charged
+            notes = fact.job.notes if self.store_prompts else ()
+            columns |= {"job": fact.job.id, "notes": dumps(notes)}
+            columns |= charge_columns(fact.job.charge, money)
         if fact.error is not None:
-            columns["error"] = dumps(fact.error.to_json())
+            said = fact.error.to_json() if self.store_prompts else redaction.told(fact.error)
+            columns["error"] = dumps(said)
             columns.setdefault("charged", str(fact.error.charged))
         if fact.phase is not Phase.DONE:
             columns["owner"] = None

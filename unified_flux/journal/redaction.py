@@ -1,4 +1,4 @@
-"""A record without the caller's words: their SHA-256 and length stand in their place."""
+"""Records and errors without the caller's words: SHA-256 and length stand in their place."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import hashlib
 from dataclasses import replace
 from typing import Any
 
+from unified_flux.errors import UnifiedFluxError
 from unified_flux.record import Record
 from unified_flux.report import Report
 
@@ -31,6 +32,12 @@ def redacted(record: Record) -> Record:
     # What makes two requests the same is told by the whole of them.
     kept.__dict__.update(digest=record.digest, payload_sha256=record.payload_sha256)
     return kept
+
+
+def told(error: UnifiedFluxError) -> dict[str, Any]:
+    """An error whose words may repeat the caller's: what its class says stands in their place."""
+    plain = (type(error).__doc__ or "").partition("\n")[0].rstrip(".")
+    return {**error.to_json(), "message": plain[:1].lower() + plain[1:], "problems": []}
 
 
 def _without(found: Any, words: list[str]) -> Any:

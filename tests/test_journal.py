@@ -1,0 +1,453 @@
+"""The journal's file: what is on disk when, for whom, in which shape; over real SQLite files."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+import stat
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from unified_flux import Charge, Client, ImageRequest, Job, JournalError, Money, registry
+from unified_flux.config import Config
+from unified_flux.effects import Accepted, Intent, Saved, Settled
+from unified_flux.errors import Charged, InvalidRequest, OutcomeUnknown
+from unified_flux.images import Header
+from unified_flux.journal import Journal, database, tables
+from unified_flux.journal.owner import Owner
+from unified_flux.money import Basis
+from unified_flux.output import SpooledFile
+from unified_flux.record import Record, canonical, draft
+from unified_flux.sandbox.server import SandboxServer
+from unified_flux.wire import Phase, Purpose, WireRequest
+
+from hostile import hostile, say  # isort: skip
+
+PROMPT = "a fox in a very particular forest"
+JOB = Job(
+    provider="rivya",
+    model="flux-kontext-pro",
+    id="task_1",
+    charge=Charge(money=Money(Decimal("4"), "credits:rivya"), basis=Basis.BILLED, raw={"a": 1}),
+)
+PICTURE = SpooledFile(path=Path("p.png"), size=3, sha256="ab" * 32, header=Header("png", 1, 1))
+
+
+def record(id: str = "job1", **known: Any) -> Record:
+    """A record as a client drafts it."""
+    adapter = registry.make_adapter("rivya")
+    request = ImageRequest(prompt=PROMPT, client_request_id=known.get("client_request_id"))
+    translation = adapter.translate(request, adapter.cards[0])
+    facts = {"place": "https://rivya.example", "request": canonical(request), "key": "key-1"}
+    return draft(translation, id=id, report=translation.report, **{**facts, **known})
+
+
+def intent(id: str = "job1", *, repeatable: bool = True) -> Intent:
+    """A submit that is about to leave."""
+    wire = WireRequest(
+        purpose=Purpose.SUBMIT,
+        method="POST",
+        url="https://rivya.example/api/v1/generations",
+        headers={"Idempotency-Key": "key-1"},
+        json={"prompt": PROMPT},
+    )
+    return Intent(Phase.SENDING, id=id, wire=wire, repeatable=repeatable)
+
+
+def accepted(id: str = "job1") -> Accepted:
+    return Accepted(Phase.ACCEPTED, JOB, id=id)
+
+
+def done(id: str = "job1") -> Settled:
+    return Settled(Phase.DONE, JOB, id=id, urls=("https://pictures.example/1.png",))
+
+
+def saved(id: str = "job1") -> Saved:
+    return Saved(Phase.SAVED, JOB, id=id, blobs=(PICTURE,))
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Iterator[Journal]:
+    with contextlib.closing(Journal(tmp_path / "home")) as one:
+        yield one
+
+
+def rows(journal: Journal, query: str) -> list[Any]:
+    """What another program reads in the file."""
+    with contextlib.closing(sqlite3.connect(journal.path)) as other:
+        return list(other.execute(query))
+
+
+def test_a_job_passes_its_phases_and_each_is_an_event(journal: Journal) -> None:
+    """From prepared to saved: the row stands at the last, the events tell all, in order."""
+    journal.prepare([record()])
+    for fact in (intent(), accepted(), done(), saved()):
+        journal.keep(fact)
+    found = journal.get("job1")
+    assert found.phase is Phase.SAVED
+    told = [event["phase"] for event in journal.events("job1")]
+    assert told == ["prepared", "sending", "accepted", "done", "saved"]
+    assert found.job_id == "task_1"
+    assert found.outputs[0].sha256 == PICTURE.sha256
+    assert found.report.to_json() == record().report.to_json()
+    assert found.request == record().request
+
+
+def test_every_fact_that_costs_money_is_there_for_another_process(journal: Journal) -> None:
+    """What `keep` has returned from, any other reader sees: sending, accepted, saved."""
+    journal.prepare([record()])
+    seen = []
+    for fact in (intent(), accepted(), done(), saved()):
+        journal.keep(fact)
+        seen.append(rows(journal, "SELECT phase FROM jobs")[0][0])
+    assert seen == ["sending", "accepted", "accepted", "saved"]
+
+
+def test_a_job_with_something_to_do_first_is_prepared_on_disk(journal: Journal) -> None:
+    """While references are uploaded another process sees that the job is under way."""
+    journal.prepare([record()], at_once=True)
+    assert rows(journal, "SELECT phase FROM jobs") == [("prepared",)]
+    journal.keep(intent())
+    assert journal.get("job1").submit is not None
+
+
+def test_the_exact_submit_is_kept_where_it_may_be_sent_again(journal: Journal) -> None:
+    """To the byte, with its headers; a provider without idempotency keys has none."""
+    journal.prepare([record(), record("job2")])
+    journal.keep(intent())
+    journal.keep(intent("job2", repeatable=False))
+    submit = journal.get("job1").submit
+    assert submit is not None
+    assert submit.body == f'{{"prompt":"{PROMPT}"}}'.encode()
+    assert submit.headers["Idempotency-Key"] == "key-1"
+    assert journal.get("job2").submit is None
+
+
+def test_money_is_whole_numbers(journal: Journal) -> None:
+    """An amount is 1e-9 of its unit, exactly; what is no such number stays with the raw fields."""
+    journal.prepare([record()])
+    journal.keep(intent())
+    journal.keep(accepted())
+    assert rows(journal, "SELECT charge_nano, charge_unit, charge_basis FROM jobs") == [
+        (4_000_000_000, "credits:rivya", "billed")
+    ]
+    assert journal.get("job1").charge.money == Money(Decimal(4), "credits:rivya")
+    assert tables.nano(Money(Decimal("0.0000000001"), "USD")) is None
+    assert tables.nano(Money(Decimal("1e20"), "USD")) is None
+    assert tables.nano(None) is None
+
+
+def test_the_file_is_for_one_user_alone(journal: Journal) -> None:
+    """Neither the file nor its companions can be read by others."""
+    journal.prepare([record()])
+    journal.keep(intent())
+    files = [path for path in journal.path.parent.iterdir() if path.is_file()]
+    assert len(files) == 3
+    assert {stat.S_IMODE(path.stat().st_mode) for path in files} == {0o600}
+
+
+def test_any_sqlite_tool_opens_it(journal: Journal) -> None:
+    """Strict tables, in a write-ahead log, synced in full."""
+    journal.prepare([record()])
+    journal.keep(intent())
+    assert rows(journal, "PRAGMA journal_mode") == [("wal",)]
+    assert rows(journal, "PRAGMA integrity_check") == [("ok",)]
+    strict = rows(journal, "SELECT name, strict FROM pragma_table_list WHERE name = 'jobs'")
+    assert strict == [("jobs", 1)]
+
+
+@pytest.mark.parametrize("change", ["UPDATE events SET note = 'x'", "DELETE FROM events"])
+def test_events_are_append_only(journal: Journal, change: str) -> None:
+    """What happened is neither changed nor removed while its job is there."""
+    journal.prepare([record()])
+    journal.keep(intent())
+    with (
+        contextlib.closing(sqlite3.connect(journal.path)) as other,
+        pytest.raises(sqlite3.IntegrityError),
+    ):
+        other.execute(change)
+
+
+@pytest.mark.parametrize("end", ["accepted", "refused"])
+def test_a_prompt_that_is_not_stored_is_nowhere(tmp_path: Path, end: str) -> None:
+    """Only its SHA-256 and length are kept; the submit's bytes go once it is decided."""
+    folder = tmp_path / "home"
+    words = {"client_request_id": "r1", "destination": f"{tmp_path}/{{prompt}}.png"}
+    with contextlib.closing(Journal(folder, store_prompts=False)) as journal:
+        journal.prepare([record(**words)])
+        journal.keep(intent())
+        assert journal.get("job1").submit is not None
+        if end == "accepted":
+            journal.keep(accepted())
+            journal.keep(done())
+            journal.keep(saved())
+            journal.delivered("job1", 0, tmp_path / "a-fox-in-a-very.png")
+        else:
+            error = InvalidRequest(f"no: {PROMPT}")
+            journal.keep(Settled(Phase.REFUSED, id="job1", error=error))
+        found = journal.get("job1")
+        assert found.submit is None
+        assert found.request["prompt"]["length"] == len(PROMPT)
+        assert len(found.names()["prompt"]) == 12
+    text = b"".join(path.read_bytes() for path in folder.iterdir() if path.is_file())
+    assert b"particular forest" not in text
+    assert b"a-fox-in-a-very" not in text
+
+
+def test_many_threads_and_two_journals_write_one_file(tmp_path: Path) -> None:
+    """Nothing is lost, nothing is locked, and facts that are ready together share commits."""
+    with (
+        contextlib.closing(Journal(tmp_path)) as one,
+        contextlib.closing(Journal(tmp_path)) as other,
+    ):
+        faults: list[Exception] = []
+
+        def make(journal: Journal, name: str) -> None:
+            try:
+                for number in range(10):
+                    id = f"{name}-{number}"
+                    journal.prepare([record(id)])
+                    for fact in (intent(id), accepted(id), done(id), saved(id)):
+                        journal.keep(fact)
+            except Exception as error:
+                faults.append(error)
+
+        threads = [
+            threading.Thread(target=make, args=(journal, f"{name}{number}"))
+            for name, journal in (("a", one), ("b", other))
+            for number in range(4)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert faults == []
+        assert rows(one, "SELECT phase, count(*) FROM jobs GROUP BY 1") == [("saved", 80)]
+        assert rows(one, "SELECT count(*) FROM events") == [(400,)]
+
+
+def test_one_bad_change_costs_no_other_in_its_transaction(journal: Journal) -> None:
+    """Of facts that are committed together, only the impossible one fails."""
+    journal.prepare([record()], at_once=True)
+    database = journal._database
+    database.later(lambda connection: connection.execute("UPDATE nowhere SET a = 1"))
+    journal.keep(intent())
+    assert journal.get("job1").phase is Phase.SENDING
+
+
+def test_a_locked_journal_is_told_and_nothing_is_sent(
+    served: SandboxServer, tmp_path: Path
+) -> None:
+    """Another program's lock is waited for, then named; the meter stays at nothing."""
+    home = tmp_path / "home"
+    config = Config(("rivya",)).overridden({"home": str(home), "journal.wait": 0.05})
+    key, base = served.key, served.providers["rivya"]
+    with Client("rivya", api_key=key, base_url=base, config=config) as client:
+        client.generate(ImageRequest(prompt="a fox sandbox:ready"))
+        with contextlib.closing(
+            sqlite3.connect(home / "journal.db", isolation_level=None)
+        ) as other:
+            other.execute("BEGIN IMMEDIATE")
+            with pytest.raises(JournalError, match="another program has it locked"):
+                client.generate(ImageRequest(prompt="a fox sandbox:ready"))
+    assert served.emulators["rivya"].meter()["accepted"] == 1
+
+
+def test_a_newer_journal_is_refused_and_left_as_it_is(journal: Journal) -> None:
+    """An older program does not touch what it does not understand."""
+    journal.prepare([record()], at_once=True)
+    journal.close()
+    with contextlib.closing(sqlite3.connect(journal.path)) as other:
+        other.execute("PRAGMA user_version = 99")
+    before = journal.path.read_bytes()
+    with pytest.raises(JournalError, match="newer unified-flux") as caught:
+        journal.get("job1")
+    assert "Update unified-flux" in str(caught.value)
+    assert journal.path.read_bytes() == before
+
+
+def test_an_older_journal_is_led_forwards_with_a_copy_of_it(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The new tables hold the old jobs; the file as it was lies beside it."""
+    journal.prepare([record()], at_once=True)
+    journal.close()
+    added = ("ALTER TABLE jobs ADD COLUMN tag TEXT",)
+    newer = database.Database(journal.path, (*tables.MIGRATIONS, added), 1.0)
+    assert newer.read("SELECT id, tag FROM jobs")[0]["tag"] is None
+    newer.close()
+    (copy,) = journal.path.parent.glob("journal-version-1-*.db")
+    assert stat.S_IMODE(copy.stat().st_mode) == 0o600
+    with contextlib.closing(sqlite3.connect(copy)) as old:
+        assert old.execute("SELECT id FROM jobs").fetchall() == [("job1",)]
+        assert old.execute("PRAGMA user_version").fetchone() == (1,)
+
+
+def test_a_migration_that_fails_changes_nothing(journal: Journal) -> None:
+    """All steps or none."""
+    journal.prepare([record()], at_once=True)
+    journal.close()
+    bad = ("ALTER TABLE jobs ADD COLUMN tag TEXT", "NONSENSE")
+    newer = database.Database(journal.path, (*tables.MIGRATIONS, bad), 1.0)
+    with pytest.raises(JournalError):
+        newer.read("SELECT 1")
+    newer.close()
+    assert rows(journal, "PRAGMA user_version") == [(1,)]
+    assert journal.get("job1").phase is Phase.PREPARED
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"not a database at all, but long enough" * 40, "no SQLite file"),
+        ("other", "something else"),
+    ],
+)
+def test_a_file_that_is_no_journal_is_not_touched(
+    tmp_path: Path, content: bytes | str, says: str
+) -> None:
+    """Garbage, or another program's database: an error that names the file, and it stays."""
+    journal = Journal(tmp_path)
+    if isinstance(content, bytes):
+        journal.path.write_bytes(content)
+    else:
+        with contextlib.closing(sqlite3.connect(journal.path)) as other:
+            other.execute("CREATE TABLE theirs (a)")
+    with contextlib.closing(journal), pytest.raises(JournalError, match=says):
+        journal.prepare([record()], at_once=True)
+    if isinstance(content, bytes):
+        assert journal.path.read_bytes() == content
+
+
+def test_a_job_belongs_to_a_living_process(tmp_path: Path) -> None:
+    """Nobody else takes it over until its owner is dead; then anyone does, once."""
+    with (
+        contextlib.closing(Journal(tmp_path)) as other,
+        contextlib.closing(Journal(tmp_path)) as third,
+    ):
+        one = Journal(tmp_path)
+        one.prepare([record()])
+        one.keep(intent())
+        assert other.works_on(other.get("job1"))
+        assert not other.claim("job1")
+        one.close()
+        assert other.claim("job1")
+        assert not third.claim("job1")
+        other.release(["job1"])
+        assert third.claim("job1")
+
+
+def test_a_process_that_was_killed_owns_nothing(tmp_path: Path) -> None:
+    """Its lock dies with it, without any word of its own."""
+    script = (
+        "import sys, time; from pathlib import Path; from unified_flux.journal.owner import Owner;"
+        "owner = Owner(Path(sys.argv[1])); print(owner.token, flush=True); time.sleep(60)"
+    )
+    command = [sys.executable, "-c", script, str(tmp_path)]
+    mine = Owner(tmp_path)
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        token = process.stdout.readline().strip()
+        alive = mine.lives(token)
+        process.kill()
+    assert alive
+    assert not mine.lives(token)
+    assert not (tmp_path / token).exists()
+    mine.close()
+
+
+def test_what_was_never_sent_is_cancelled_when_it_is_let_go(journal: Journal) -> None:
+    """A job that stopped before its submit is closed, and says that nothing was sent."""
+    journal.prepare([record(), record("job2")])
+    journal.keep(intent("job2"))
+    journal.release(["job1", "job2"])
+    assert journal.get("job1").phase is Phase.CANCELLED
+    assert journal.get("job2").phase is Phase.SENDING
+    assert journal.get("job2").owner is None
+
+
+def test_an_unknown_outcome_is_left_by_an_answer_or_a_person_only(journal: Journal) -> None:
+    """A further try alone leaves it unknown; the person's word closes it."""
+    journal.prepare([record()])
+    journal.keep(intent())
+    error = OutcomeUnknown("reset", charged=Charged.MAYBE)
+    journal.keep(Settled(Phase.UNKNOWN, id="job1", error=error))
+    journal.keep(intent())
+    assert journal.get("job1").phase is Phase.UNKNOWN
+    journal.resolve("job1", InvalidRequest("not charged"))
+    assert journal.get("job1").phase is Phase.REFUSED
+    assert journal.get("job1").charged is Charged.NO
+
+
+def test_jobs_are_found_by_either_name(journal: Journal) -> None:
+    """Ours, its beginning, the provider's; two with one beginning are told apart."""
+    journal.prepare([record("abc1"), record("abd2")])
+    journal.keep(intent("abc1"))
+    journal.keep(accepted("abc1"))
+    journal.keep(intent("abd2"))
+    names = ["abc1", "abc", "rivya/flux-kontext-pro/task_1"]
+    assert [found.id for name in names if (found := journal.find(name))] == ["abc1"] * 3
+    assert journal.find("zz") is None
+    assert journal.find("") is None
+    with pytest.raises(InvalidRequest, match="several jobs"):
+        journal.find("ab")
+
+
+def test_old_jobs_are_forgotten_and_open_ones_stay(tmp_path: Path) -> None:
+    """Purging takes what ended before a day, with its events; open and unknown jobs never."""
+    now = [1_000.0]
+    with contextlib.closing(Journal(tmp_path, clock=lambda: now[0])) as journal:
+        journal.prepare([record("saved"), record("open"), record("unknown")])
+        for fact in (intent("saved"), accepted("saved"), done("saved"), saved("saved")):
+            journal.keep(fact)
+        journal.keep(intent("open"))
+        journal.keep(intent("unknown"))
+        journal.keep(Settled(Phase.UNKNOWN, id="unknown", error=OutcomeUnknown("x")))
+        now[0] = 2_000.0
+        journal.prepare([record("young")])
+        journal.keep(intent("young"))
+        journal.keep(Settled(Phase.REFUSED, id="young", error=InvalidRequest("x")))
+        assert journal.purge(1_500_000) == 1
+        assert {found.id for found in journal.jobs({})} == {"open", "unknown", "young"}
+        assert rows(journal, "SELECT count(*) FROM events WHERE number = 1") == [(0,)]
+
+
+def test_sending_is_on_disk_before_the_first_byte_and_accepted_before_the_first_poll(
+    tmp_path: Path,
+) -> None:
+    """A server that reads the journal while it is spoken to finds what the design promises."""
+    home = tmp_path / "home"
+    seen: list[str] = []
+
+    def look() -> None:
+        with contextlib.closing(sqlite3.connect(home / "journal.db")) as other:
+            seen.append(other.execute("SELECT phase FROM jobs").fetchone()[0])
+
+    def script(data: bytes) -> Callable[[Any], None]:
+        def answer(connection: Any) -> None:
+            look()
+            say(data)(connection)
+
+        return answer
+
+    def reply(body: bytes, status: str = "200 OK") -> bytes:
+        head = f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+        return head.encode() + body
+
+    running = reply(b'{"id": "task_1", "status": "queued"}')
+    failed = reply(b'{"id": "task_1", "status": "failed", "final_credits": 0}')
+    with hostile(script(running), script(failed)) as server:
+        config = Config(("rivya",)).overridden({"home": str(home), "timeout": 20})
+        with (
+            Client("rivya", api_key="k", base_url=server.url, config=config) as client,
+            pytest.raises(Exception, match="could not make"),
+        ):
+            client.generate(ImageRequest(prompt="a fox"))
+    assert seen == ["sending", "accepted"]
