@@ -108,10 +108,15 @@ def _journal() -> str:
 
 
 def _sandbox() -> str:
+    from unified_flux import registry
+    from unified_flux.cli.session import read_config
     from unified_flux.client import Client
     from unified_flux.request import ImageRequest
 
-    with Client.from_config(sandbox=True) as client:
+    # A picture of nobody's wish belongs in no journal.
+    config = read_config({}).overridden({"journal.enabled": False})
+    provider = registry.choose_provider(config, sandbox=True)
+    with Client(provider, sandbox=True, config=config) as client:
         result = client.generate(ImageRequest(prompt="doctor sandbox:ready"))
     image = result.images[0]
     image.blob.path.unlink()
