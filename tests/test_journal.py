@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sqlite3
 import stat
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -451,3 +453,28 @@ def test_sending_is_on_disk_before_the_first_byte_and_accepted_before_the_first_
         ):
             client.generate(ImageRequest(prompt="a fox"))
     assert seen == ["sending", "accepted"]
+
+
+def test_many_may_look_at_a_dead_owner_at_once(tmp_path: Path) -> None:
+    """Looking takes nothing: no look of one makes the dead seem alive to another."""
+    script = (
+        "import os, sys; from pathlib import Path; from unified_flux.journal.owner import Owner;"
+        "owner = Owner(Path(sys.argv[1])); print(owner.token, flush=True); os._exit(0)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True, check=True
+    )
+    dead = done.stdout.strip()
+    assert (tmp_path / dead).exists()
+    with contextlib.closing(Owner(tmp_path)) as mine, ThreadPoolExecutor(8) as pool:
+        assert not any(pool.map(mine.lives, [dead] * 200))
+
+
+def test_marks_of_the_long_dead_are_swept_away(tmp_path: Path) -> None:
+    """A day after, the next process removes what a killed one left; the living stay."""
+    with contextlib.closing(Owner(tmp_path)) as living:
+        (tmp_path / "dead").touch()
+        for path in tmp_path.iterdir():
+            os.utime(path, (0, 0))
+        Owner(tmp_path).close()
+        assert {path.name for path in tmp_path.iterdir()} == {living.token}

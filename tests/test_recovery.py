@@ -379,3 +379,19 @@ def test_what_a_picture_is_not_is_said(
 ) -> None:
     """Format, pixels, ratio and resolution are compared with the ask, by the picture's own header."""
     assert list(differences(expected, header)) == ([] if says is None else [says])
+
+
+def test_a_journal_that_fails_after_paying_costs_no_picture(served: SandboxServer) -> None:
+    """Locked from acceptance on: the picture is here, the trouble is told, exit 1 is not."""
+    others: list[sqlite3.Connection] = []
+
+    def lock(event: Event) -> None:
+        if event.phase is Phase.ACCEPTED:
+            others.append(sqlite3.connect("home/journal.db", isolation_level=None))
+            others[0].execute("BEGIN IMMEDIATE")
+
+    with client(served, "vtrix", on_event=lock, **{"journal.wait": 0.05}) as one:
+        image = one.generate(ImageRequest(prompt=READY)).images[0]
+    others[0].close()
+    assert image.bytes
+    assert any("another program has it locked" in note for note in image.notes)

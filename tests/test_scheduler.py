@@ -138,10 +138,14 @@ def test_a_signature_in_an_address_stays_out_of_the_log(caplog: pytest.LogCaptur
 @pytest.mark.parametrize(
     ("phases", "emulated", "says"),
     [
-        ([Phase.PREPARED], False, ""),
-        ([Phase.SENDING], False, "a paid submit was on its way: unified-flux recover\n"),
+        ([], False, ""),
+        ([Phase.SENDING], False, "unified-flux recover goes on with what was begun\n"),
         ([Phase.ACCEPTED], False, "r/m/1 is accepted and goes on: unified-flux resume r/m/1\n"),
-        ([Phase.ACCEPTED, Phase.SAVED], False, ""),
+        (
+            [Phase.ACCEPTED, Phase.SAVED],
+            False,
+            "unified-flux recover goes on with what was begun\n",
+        ),
         ([Phase.ACCEPTED], True, ""),
     ],
 )

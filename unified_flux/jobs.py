@@ -111,8 +111,7 @@ class Jobs:
                 for one, new, translation in zip(kept, drafts, translations, strict=True)
             ]
         finally:
-            if self.journal is not None:
-                self.journal.release([one.id for one in drafts])
+            self._let_go([one.id for one in drafts])
 
     def taken_up(self, record: Record, *, resubmit: bool = False) -> Flow:
         """The flow that goes on with a record, which is taken when it starts and let go at its end."""
@@ -139,8 +138,7 @@ class Jobs:
             )
             return (yield from taken_up(taken))
         finally:
-            if journal is not None:
-                journal.release([record.id])
+            self._let_go([record.id])
 
     def known(self, job: Job | str) -> Record | None:
         """The record that a name means, None where the journal has none.
@@ -283,6 +281,14 @@ class Jobs:
             return Recovered(record=record, result=self.outcomes([record], [end]).result())
         except UnifiedFluxError as error:
             return Recovered(record=record, error=error)
+
+    def _let_go(self, ids: Sequence[str]) -> None:
+        """A result that is here, or an error that tells of money, outweighs a journal that fails."""
+        try:
+            if self.journal is not None:
+                self.journal.release(ids)
+        except UnifiedFluxError as error:
+            _log.error("the journal still holds %s: %s", ", ".join(ids), error.message)
 
     def _delivered(self, id: str, position: int, path: Path) -> None:
         """A file that is written is not lost by a journal that cannot be."""

@@ -155,7 +155,7 @@ class Spool:
         if folder != self._home:
             next_step = "Free space there or set UNIFIED_FLUX_HOME, then resume the job."
             return DownloadFailed(message, next_step=next_step)
-        with self._lock:
+        with self._lock, contextlib.suppress(OSError):
             if self.folder == self._home:
                 self.folder = Path(tempfile.mkdtemp(prefix="unified-flux-"))
         return OutcomeUnknown(message)

@@ -95,9 +95,9 @@ class Delivery:
         for note in (*image.notes, *self._renamed(path)):
             self.session.note(f"note: {safe(path.name)}: {note}")
         try:
-            write_sidecar(path, self._sidecar(image), force=self.target.force)
+            write_sidecar(path, self._sidecar(image), force=self.target.force or same)
         except OSError as error:
-            self.session.note(f"note: no sidecar beside {safe(path)}: {error.strerror}")
+            click.echo(f"error: no sidecar beside {safe(path)}: {error.strerror}", err=True)
         return path
 
     def _renamed(self, path: Path) -> tuple[str, ...]:

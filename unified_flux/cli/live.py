@@ -41,6 +41,7 @@ class Watch:
         self._started = time.monotonic()
         self._open: dict[str, None] = {}
         self._sending: set[str] = set()
+        self._begun = False
         self.emulated = False
         self.journalled = True
 
@@ -49,7 +50,7 @@ class Watch:
         if event.phase is Phase.SENDING and event.note and not self._quiet and not self._told:
             click.echo(event.note, err=True)
             self._told = True
-        self._phase = event.phase
+        self._phase, self._begun = event.phase, True
         self._progress = event.job.progress if event.job else None
         job = str(event.job) if event.job else None
         _log.info(
@@ -100,6 +101,7 @@ class Watch:
             return
         for job in self._open:
             click.echo(f"{safe(job)} is accepted and goes on: {resume_command(job)}", err=True)
-        if self._sending:
-            how = "unified-flux recover" if self.journalled else "look at your account"
-            click.echo(f"a paid submit was on its way: {how}", err=True)
+        if self._sending and not self.journalled:
+            click.echo("a paid submit was on its way: look at your account", err=True)
+        elif self._begun and self.journalled and not self._open:
+            click.echo("unified-flux recover goes on with what was begun", err=True)

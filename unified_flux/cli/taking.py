@@ -34,6 +34,12 @@ class Taking:
     closed: list[tuple[dict[str, Any], UnifiedFluxError]] = field(default_factory=list)
     failed: list[tuple[dict[str, Any], UnifiedFluxError]] = field(default_factory=list)
 
+    def fail(self, facts: dict[str, Any], error: UnifiedFluxError) -> None:
+        """Told at once: what is settled as unknown is not found again by recovering once more."""
+        self.failed.append((facts, error))
+        name = facts["job"] or facts["id"] or facts["provider"]
+        click.echo(f"error: {safe(name)}: {error}", err=True)
+
 
 def take_up(values: dict[str, Any], listed: Listed, each: Each) -> int:
     """Take up what `listed` finds, with the clients' `each`, and return the exit code."""
@@ -45,7 +51,7 @@ def take_up(values: dict[str, Any], listed: Listed, each: Each) -> int:
                     {**values, "provider": provider}, timeout=values["timeout"], on_event=watch
                 )
             except UnifiedFluxError as error:
-                taking.failed.append(({"id": None, "job": None, "provider": provider}, error))
+                taking.fail({"id": None, "job": None, "provider": provider}, error)
                 continue
             with session.client as client:
                 for one in each(client):
@@ -84,7 +90,11 @@ def _hand_over(
         nothing = record.phase is Phase.CANCELLED or (
             record.emulated and record.phase is Phase.REFUSED
         )
-        (taking.closed if nothing else taking.failed).append((facts, error))
+        if nothing:
+            taking.closed.append((facts, error))
+            session.note(f"closed: {facts['id']}: {error.message}")
+        else:
+            taking.fail(facts, error)
         return
     target = Target(record.destination, record.force)
     delivery = Delivery(session=session, result=one.result, target=target, report=record.report)
@@ -94,9 +104,10 @@ def _hand_over(
         try:
             written, missing = delivery.write()
         except UnifiedFluxError as error:
-            taking.failed.append((facts, error))
+            taking.fail(facts, error)
             return
-        taking.failed.extend((facts, one_missing.error) for one_missing in missing)
+        for picture in missing:
+            taking.fail(facts, picture.error)
     taking.done.append({**facts, "images": [image_json(image, path) for image, path in written]})
     for image, path in written if lines else ():
         click.echo(delivery.line(image, path))
@@ -114,12 +125,6 @@ def _end(values: dict[str, Any], taking: Taking) -> int:
         print_json(said)
     elif not (done or closed or failed):
         click.echo("nothing is left behind")
-    for facts, error in closed if not values["quiet"] else ():
-        click.echo(f"closed: {safe(facts['id'])}: {error.message}", err=True)
-    for facts, error in failed:
-        click.echo(
-            f"error: {safe(facts['job'] or facts['id'] or facts['provider'])}: {error}", err=True
-        )
     if not failed:
         return 0
     return PARTLY_DONE if done else max(error.exit_code for _, error in failed)

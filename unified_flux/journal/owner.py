@@ -8,7 +8,11 @@ from __future__ import annotations
 import contextlib
 import secrets
 import sqlite3
+import time
 from pathlib import Path
+
+# Seconds after which an unlocked mark is surely no process that is just starting.
+_STALE = 86_400.0
 
 
 class Owner:
@@ -18,6 +22,7 @@ class Owner:
         self._folder = folder
         self.token = secrets.token_hex(8)
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._sweep()
         self._lock = sqlite3.connect(
             folder / self.token, isolation_level=None, check_same_thread=False
         )
@@ -30,7 +35,7 @@ class Owner:
             (self._folder / self.token).unlink(missing_ok=True)
 
     def lives(self, token: str) -> bool:
-        """Whether the process with this mark is alive; of a dead one the mark is removed."""
+        """Whether the process with this mark is alive; a look only, so that many may look at once."""
         path = self._folder / token
         if token == self.token:
             return True
@@ -38,10 +43,17 @@ class Owner:
             return False
         try:
             with contextlib.closing(
-                sqlite3.connect(path, timeout=0, isolation_level=None)
+                sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", timeout=0, uri=True)
             ) as probe:
-                probe.execute("BEGIN EXCLUSIVE")
-        except sqlite3.OperationalError:
-            return True
-        path.unlink(missing_ok=True)
+                probe.execute("SELECT 1 FROM sqlite_master").fetchone()
+        except sqlite3.OperationalError as error:
+            return error.sqlite_errorcode == sqlite3.SQLITE_BUSY
         return False
+
+    def _sweep(self) -> None:
+        """Remove the marks of processes that died long ago."""
+        for path in self._folder.iterdir():
+            with contextlib.suppress(OSError):
+                old = time.time() - path.stat().st_mtime > _STALE
+                if old and not self.lives(path.name):
+                    path.unlink()
