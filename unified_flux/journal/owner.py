@@ -26,6 +26,7 @@ class Owner:
         self._lock = sqlite3.connect(
             folder / self.token, isolation_level=None, check_same_thread=False
         )
+        self._lock.execute("PRAGMA journal_mode = MEMORY")
         self._lock.execute("BEGIN EXCLUSIVE")
 
     def close(self) -> None:
