@@ -471,9 +471,10 @@ def test_many_may_look_at_a_dead_owner_at_once(tmp_path: Path) -> None:
 
 def test_marks_of_the_long_dead_are_swept_away(tmp_path: Path) -> None:
     """A day after, the next process removes what a killed one left; the living stay."""
-    with contextlib.closing(Owner(tmp_path)) as living:
-        (tmp_path / "dead").touch()
-        for path in tmp_path.iterdir():
+    folder = tmp_path / "owners"
+    with contextlib.closing(Owner(folder)) as living:
+        (folder / "dead").touch()
+        for path in folder.iterdir():
             os.utime(path, (0, 0))
-        Owner(tmp_path).close()
-        assert {path.name for path in tmp_path.iterdir()} == {living.token}
+        Owner(folder).close()
+        assert {path.name for path in folder.iterdir()} == {living.token}
