@@ -15,7 +15,7 @@ What stands in a comment on the line above a block:
 - `<!-- file: NAME -->`: the block is written to that file.
 - `<!-- runs until Ctrl-C -->`: the one command serves; it is interrupted once it has printed.
 - `<!-- run by .ci/run -->`: installs from the network.
-- `<!-- run by hand -->`: a benchmark, only in docs/performance.md.
+- `<!-- run by hand -->`: a benchmark or a long proof, in docs/performance.md and docs/reliability.md.
 
 All blocks of a page run in their order in one folder that holds den.jpg and coat.png; each block is
 a shell of its own, with no key and no setting of the person who runs the tests.

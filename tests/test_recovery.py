@@ -310,6 +310,20 @@ def test_a_picture_that_is_gone_from_this_disk_is_fetched_again(
     assert paid(served, provider) == 1
 
 
+def test_an_address_that_died_is_asked_for_anew(served: SandboxServer) -> None:
+    """The job's next poll names where its picture is now."""
+    with client(served, "rivya") as one:
+        image = one.generate(ImageRequest(prompt=READY)).images[0]
+        image.blob.path.unlink()
+        with contextlib.closing(sqlite3.connect("home/journal.db")) as other:
+            other.execute("UPDATE outputs SET url = 'http://127.0.0.1:1/gone', sha256 = NULL")
+            other.commit()
+        (found,) = one.rescuing()
+        assert found.error is None
+        assert found.record.outputs[0].sha256 == image.sha256
+        assert found.record.outputs[0].url != "http://127.0.0.1:1/gone"
+
+
 def test_a_saved_picture_is_known_by_its_path(served: SandboxServer) -> None:
     """`save` tells the journal where; a job with a destination is open until then."""
     with client(served, "rivya") as one:

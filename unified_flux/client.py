@@ -311,6 +311,8 @@ class Client:
 
     def _went_on(self, record: Record, resubmit: bool = False) -> ImageResult:
         ends = run_all([self._jobs.taken_up(record, resubmit=resubmit)], self._world())
+        if self.journal is not None and record.id:
+            record = self.journal.get(record.id)
         return self._jobs.outcomes([record], ends).result()
 
     def _world(self) -> World:

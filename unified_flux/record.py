@@ -175,8 +175,10 @@ class Record:
         if self.error is None:
             return None
         kind = getattr(errors, self.error["type"], UnifiedFluxError)
+        theirs = {name: self.error[name] for name in ("status", "code") if name in self.error}
         error: UnifiedFluxError = kind(
             self.error["message"],
+            **theirs,
             provider=self.provider,
             model=self.model,
             job=self.job,

@@ -27,7 +27,9 @@ _EVENT = (
 _FIRST_EVENT = "INSERT INTO events VALUES (?, ?, ?, ?, ?)"
 _OUTPUT = (
     "INSERT INTO outputs (number, position, url, sha256, bytes, spooled)"
-    f" VALUES ({NUMBER}, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET url = excluded.url"
+    f" VALUES ({NUMBER}, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET url = excluded.url,"
+    " sha256 = coalesce(excluded.sha256, sha256), bytes = coalesce(excluded.bytes, bytes),"
+    " spooled = coalesce(excluded.spooled, spooled)"
 )
 
 
