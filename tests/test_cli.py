@@ -24,6 +24,8 @@ import pytest
 from unified_flux.cli.group import run
 from unified_flux.journal import Journal
 from unified_flux.sandbox.server import SandboxServer
+from unified_flux.scheduler import World
+from unified_flux.wire import Purpose, WireRequest
 
 from conftest import png  # isort: skip
 
@@ -126,3 +128,29 @@ def test_letters_that_standard_output_lacks_are_escaped_in_json(
     sys.stdout.flush()
     assert code == 0
     assert json.loads(kept.getvalue().decode("cp1252"))["payload"]["prompt"] == "বাঘ"
+
+
+@pytest.mark.parametrize("flags", [[], ["--json"]])
+def test_an_interrupt_names_what_goes_on(
+    flags: list[str],
+    configured: SandboxServer,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Ctrl-C after acceptance: the job and the command that continues, as text and as JSON."""
+
+    def interrupt(self: World, request: WireRequest, within: float | None) -> Any:
+        if request.purpose is Purpose.POLL:
+            raise KeyboardInterrupt
+        return exchange(self, request, within)
+
+    exchange = World._exchange
+    monkeypatch.setattr(World, "_exchange", interrupt)
+    code = run(["generate", "a fox", "-p", "rivya", "-o", "fox.png", *flags])
+    out, err = capsys.readouterr()
+    assert code == 130
+    assert "unified-flux resume rivya/flux-kontext-pro/task_" in err
+    if flags:
+        error = json.loads(out)["error"]
+        assert (error["exit_code"], error["charged"]) == (130, "maybe")
+        assert error["jobs"][0].startswith("rivya/flux-kontext-pro/task_")

@@ -78,7 +78,8 @@ def run(arguments: list[str]) -> int:
     except (click.Abort, KeyboardInterrupt) as interrupt:
         from unified_flux.cli.faults import interrupted
 
-        return interrupted(interrupt.args, as_json=as_json)
+        # click turns an interrupt into an Abort of its own.
+        return interrupted((interrupt.__cause__ or interrupt).args, as_json=as_json)
     except BrokenPipeError:
         sys.stderr.close()
         return 1
