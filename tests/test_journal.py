@@ -366,9 +366,11 @@ def test_a_process_that_was_killed_owns_nothing(tmp_path: Path) -> None:
 
 def test_what_was_never_sent_is_cancelled_when_it_is_let_go(journal: Journal) -> None:
     """A job that stopped before its submit is closed, and says that nothing was sent."""
-    journal.prepare([record(), record("job2")])
+    journal.prepare([record(), record("job2")], at_once=True)
+    journal.prepare([record("draft")])
     journal.keep(intent("job2"))
-    journal.release(["job1", "job2"])
+    journal.release(["job1", "job2", "draft"])
+    assert journal.find("draft") is None
     assert journal.get("job1").phase is Phase.CANCELLED
     assert journal.get("job2").phase is Phase.SENDING
     assert journal.get("job2").owner is None

@@ -108,21 +108,21 @@ class Journal:
             # That a job is done its next poll tells as well: this waits for the picture.
             self._done[fact.id] = fact
             return
+        if fact.phase is Phase.CANCELLED and fact.id in self._drafts:
+            del self._drafts[fact.id]
+            return
         draft, done = self._drafts.get(fact.id), self._done.get(fact.id)
 
         def act(connection: Connection) -> None:
             hand = self._hand(connection)
-            if draft is not None and isinstance(fact, Intent):
+            if isinstance(fact, Intent) and draft is not None:
                 hand.insert(draft, fact)
-                return
-            if done is not None and isinstance(fact, Saved) and None not in fact.blobs:
+            elif isinstance(fact, Saved) and done is not None and None not in fact.blobs:
                 hand.finish(done, fact)
-                return
-            if draft is not None:
-                hand.insert(draft)
-            if done is not None:
-                hand.keep(done)
-            hand.keep(fact)
+            else:
+                if done is not None:
+                    hand.keep(done)
+                hand.keep(fact)
 
         self._database.write(act)
         self._drafts.pop(fact.id, None)
@@ -155,16 +155,16 @@ class Journal:
 
     def release(self, ids: Iterable[str]) -> None:
         """Let go of jobs that this process did not bring to an end; what was never sent is cancelled."""
-        left = self._held & set(ids)
+        mine = self._held & set(ids)
+        self._held -= mine
+        # Of a draft nothing was sent, and nothing is on disk.
+        left = [id for id in mine if self._drafts.pop(id, None) is None]
         if not left:
             return
-        drafts = [self._drafts.pop(id) for id in left if id in self._drafts]
         done = [self._done.pop(id) for id in left if id in self._done]
 
         def act(connection: Connection) -> None:
             hand = self._hand(connection)
-            for draft in drafts:
-                hand.insert(draft)
             for fact in done:
                 hand.keep(fact)
             for id in left:
@@ -175,7 +175,6 @@ class Journal:
                 elif not row["emulated"]:
                     hand.update(id, {"owner": None})
 
-        self._held -= left
         self._database.write(act, durable=False)
 
     def resolve(self, id: str, error: UnifiedFluxError) -> None:
