@@ -5,11 +5,13 @@ How blocks are written and run stands in tests/pages.py.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
 import re
 import shutil
+import sqlite3
 import sys
 import tomllib
 from collections.abc import Iterator
@@ -24,6 +26,7 @@ from PIL import Image
 from unified_flux import ImageRequest, contract, errors, geometry, registry
 from unified_flux.cli.group import COMMANDS
 from unified_flux.contract import Card
+from unified_flux.journal.tables import MIGRATIONS
 from unified_flux.output import PLACEHOLDERS
 from unified_flux.report import LOSSES
 from unified_flux.sandbox.server import SandboxServer
@@ -130,7 +133,23 @@ def test_configuration_lists_every_setting() -> None:
 
 
 def _plain(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
     return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+@pytest.mark.parametrize("name", ["jobs", "requests", "outputs", "events"])
+def test_the_journal_page_lists_every_column(name: str) -> None:
+    """docs/journal.md has the columns of each table in order, with their types."""
+    said = []
+    for row in table("journal.md", f"column of `{name}`", "type"):
+        names, kinds = code(row[0]), row[1].split(", ")
+        said += zip(names, kinds if len(kinds) > 1 else kinds * len(names), strict=True)
+    with contextlib.closing(sqlite3.connect(":memory:")) as made:
+        for statement in (one for step in MIGRATIONS for one in step):
+            made.execute(statement)
+        columns = made.execute("SELECT name, type FROM pragma_table_info(?)", (name,)).fetchall()
+    assert said == [tuple(column) for column in columns]
 
 
 def test_configuration_lists_every_option_of_a_provider() -> None:

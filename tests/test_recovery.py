@@ -154,6 +154,12 @@ def test_a_submit_is_not_sent_again_with_another_key(served: SandboxServer) -> N
     emulator.add_key("sandbox_other", account="other")
     (found,) = recovered(served, "rivya", key="sandbox_other")
     assert found.record.phase is Phase.UNKNOWN
+    assert "perhaps of another account" in str(found.error)
+    with (
+        client(served, "rivya", key="sandbox_other") as one,
+        pytest.raises(InvalidRequest, match="would be another job"),
+    ):
+        one.resume(found.record.id, resubmit=True)
     assert paid(served, "rivya") == 1
 
 
@@ -166,6 +172,8 @@ def test_a_job_is_not_asked_for_at_another_address(served: SandboxServer) -> Non
     (found,) = recovered(served, "rivya")
     assert isinstance(found.error, ConfigurationError)
     assert "RIVYA_BASE_URL=https://elsewhere.example" in str(found.error)
+    assert found.error.exit_code == 9
+    assert found.error.job is not None
 
 
 def test_what_a_living_process_works_on_is_left_to_it(served: SandboxServer) -> None:
@@ -256,9 +264,13 @@ def test_the_callers_word_sends_an_unknown_submit_again(
     with client(served, provider) as one:
         with pytest.raises(OutcomeUnknown):
             one.resume(found.record.id)
+        with pytest.raises(InvalidRequest, match="nothing to wait for"):
+            one.wait(found.record.id)
         result = one.resume(found.record.id, resubmit=True)
     assert result.images[0].bytes
     assert paid(served, provider) == accepted
+    twice = any("may have been taken, and paid, as well" in n for n in result.images[0].notes)
+    assert twice is (provider == "vtrix")
 
 
 def test_a_submit_is_not_rebuilt_from_a_reference_that_changed(

@@ -18,6 +18,7 @@ from unified_flux.errors import InvalidRequest, UnifiedFluxError
 from unified_flux.flow import Flow
 from unified_flux.jobs import Jobs, no_job
 from unified_flux.money import Money
+from unified_flux.outcomes import resume_command
 from unified_flux.output import Spool
 from unified_flux.record import Record
 from unified_flux.recovery import is_missing
@@ -245,10 +246,17 @@ class Client:
                 name of it. What the journal does not know is followed all the same.
 
         Raises:
-            InvalidRequest: When the text names no job of this provider.
+            InvalidRequest: When the text names no job of this provider, or one that was never accepted.
             UnifiedFluxError: When the picture did not come.
         """
-        return self._went_on(self._jobs.known(job) or self._jobs.bare(job))
+        record = self._jobs.known(job) or self._jobs.bare(job)
+        if record.job is None:
+            raise InvalidRequest(
+                f"the job {record.id} is {record.phase}: no provider has named it, so there is "
+                "nothing to wait for",
+                next_step=f"resume() decides what becomes of it; or: {resume_command(record.id)}",
+            )
+        return self._went_on(record)
 
     def resume(self, job: Job | str, *, resubmit: bool = False) -> ImageResult:
         """Go on with a job of the journal wherever it stands.

@@ -23,7 +23,7 @@ UnifiedFluxError                                                            exit
 ├── JobTimeout             not yet; carries the job                            9
 └── SpendLimitExceeded                                                         5
 
-Exit 3 to 6 and 8 promise that nothing was or may be charged: an error that cannot promise it
+Exit 2 to 6 and 8 promise that nothing was or may be charged: an error that cannot promise it
 exits with 9, whatever its class (`UnifiedFluxError.exit_code`).
 """
 
@@ -128,7 +128,7 @@ class UnifiedFluxError(Exception):
     @property
     def exit_code(self) -> int:
         """The command line's exit code; 9 where money may be gone without a picture."""
-        if self.charged is not Charged.NO and self.usual_exit_code in {3, 4, 5, 6, 8}:
+        if self.charged is not Charged.NO and self.usual_exit_code in {2, 3, 4, 5, 6, 8}:
             return 9
         return self.usual_exit_code
 

@@ -39,6 +39,8 @@ from unified_flux.wire import Job, Output, Phase, WireRequest, WireResponse
 LEAST_PAUSE = 0.05
 AT_ONCE = (0.0, 0.0)
 AGAIN = "no good answer yet; sending again"
+ONCE_MORE = "nobody knows whether it was taken; sending again"
+PERHAPS_TWICE = "an earlier submit of this picture may have been taken, and paid, as well"
 
 
 T = TypeVar("T")
@@ -77,6 +79,7 @@ def generate(ask: Ask, unknown: UnifiedFluxError | None = None) -> Flow:
     talk = _talk(ask)
 
     def steps() -> Flow:
+        talk.troubles = (PERHAPS_TWICE,) if unknown else ()
         found = yield from _start(talk, ask, unknown)
         return (yield from _finish(talk, found))
 
@@ -236,7 +239,7 @@ def _submit(
     if talk.now >= talk.deadline:
         raise JobTimeout("the time was up before the paid submit; nothing was sent")
     while True:
-        again = AGAIN if attempt or unknown else None
+        again = AGAIN if attempt else ONCE_MORE if unknown else None
         repeatable = talk.adapter.idempotent
         yield from talk.keep(
             Intent(Phase.SENDING, None, again, id=talk.id, wire=wire, repeatable=repeatable)

@@ -288,7 +288,7 @@ class Jobs:
             if self.journal is not None:
                 self.journal.release(ids)
         except UnifiedFluxError as error:
-            _log.error("the journal still holds %s: %s", ", ".join(ids), error.message)
+            _log.info("the journal still holds %s: %s", ", ".join(ids), error.message)
 
     def _delivered(self, id: str, position: int, path: Path) -> None:
         """A file that is written is not lost by a journal that cannot be."""
@@ -296,7 +296,7 @@ class Jobs:
             if self.journal is not None and id:
                 self.journal.delivered(id, position, path)
         except UnifiedFluxError as error:
-            _log.error("%s is not in the journal: %s", path, error.message)
+            _log.info("%s is not in the journal: %s", path, error.message)
 
     @cached_property
     def pace(self) -> Pace:

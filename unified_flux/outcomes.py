@@ -9,13 +9,13 @@ from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
-from unified_flux.errors import OutcomeUnknown, UnifiedFluxError
+from unified_flux.errors import OutcomeUnknown, ProtocolError, ProviderError, UnifiedFluxError
 from unified_flux.fetching import Finished
 from unified_flux.output import differences
 from unified_flux.record import Record
 from unified_flux.request import ImageRequest
 from unified_flux.result import Failed, Image, ImageResult
-from unified_flux.wire import Job, OpenedReference
+from unified_flux.wire import Job, OpenedReference, Phase
 
 Delivered = Callable[[str, int, Path], None]
 
@@ -113,8 +113,17 @@ class Outcomes:
         elif isinstance(error, OutcomeUnknown) and error.job is None:
             error.next_step = _after_unknown(error)
         elif error.job is not None and error.next_step is None:
-            error.next_step = f"Continue with: {resume_command(error.job)}"
+            ended = isinstance(error, (ProviderError, ProtocolError)) and _has_ended(error.job)
+            error.next_step = (
+                f"The job has ended; your account at {record.provider} tells what it cost."
+                if ended
+                else f"Continue with: {resume_command(error.job)}"
+            )
         return error
+
+
+def _has_ended(job: Job) -> bool:
+    return job.phase in {Phase.DONE, Phase.FAILED}
 
 
 def resume_command(job: Job | str) -> str:

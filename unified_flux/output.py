@@ -129,7 +129,8 @@ class Spool:
         path = folder / f"{time.strftime('%Y%m%d')}-{secrets.token_hex(8)}.part"
         facts = _Facts()
         try:
-            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            for place in (folder.parent, folder):
+                place.mkdir(parents=True, exist_ok=True, mode=0o700)
             with os.fdopen(os.open(path, _NEW, 0o600), "wb") as file:
                 for block in blocks:
                     file.write(block)
@@ -140,6 +141,8 @@ class Spool:
             header = images.sniff(facts.head)
             kept = path.with_suffix(EXTENSION[header.format] if header else ".bin")
             path.rename(kept)
+            if self._durable:
+                _sync(folder)
         except OSError as error:
             with contextlib.suppress(OSError):
                 path.unlink(missing_ok=True)
@@ -184,6 +187,16 @@ class Spool:
                 if _SPOOLED.fullmatch(entry.name) and entry.is_file(follow_symlinks=False):
                     found = entry.stat()
                     yield found.st_mtime, found.st_size, Path(entry.path)
+
+
+def _sync(folder: Path) -> None:
+    """Put the names in a folder on the disk, where the system has a way to say so."""
+    with contextlib.suppress(PermissionError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 def write_whole(target: Path, blocks: Iterable[bytes], *, force: bool = False) -> None:

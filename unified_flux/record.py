@@ -140,12 +140,12 @@ class Record:
         """The provider's job, None where no answer ever named one."""
         if self.job_id is None:
             return None
-        ended = self.phase in {Phase.DONE, Phase.SAVED}
+        ends = {Phase.DONE: Phase.DONE, Phase.SAVED: Phase.DONE, Phase.FAILED: Phase.FAILED}
         return Job(
             provider=self.provider,
             model=self.model,
             id=self.job_id,
-            phase=Phase.DONE if ended else Phase.RUNNING,
+            phase=ends.get(self.phase, Phase.RUNNING),
             charge=self.charge,
             notes=self.notes,
         )

@@ -64,14 +64,26 @@ def taken_up(taken: Taken) -> Flow:
 def _sending(taken: Taken) -> Flow:
     """Nobody saw the answer: the same bytes again where the provider takes them for the same job."""
     record, ask = taken.record, taken.ask
-    unknown = OutcomeUnknown(_DIED)
-    age = (taken.now - (record.sending_at or 0)) / 1000
-    left = ask.pace.resend_within - age
-    same = record.key_mark == taken.key_mark and ask.adapter.idempotent
-    # A clock that was set back tells nothing of the age.
-    if record.submit is None or not same or age < 0 or left <= 0:
-        return flow.give_up(ask, unknown)
-    return flow.resend(ask, record.submit, unknown, left)
+    left = ask.pace.resend_within - _age(taken)
+    why = _not_the_same(taken) or (None if left > 0 else "its key may be forgotten by now")
+    if record.submit is None or why is not None:
+        return flow.give_up(ask, OutcomeUnknown(f"{_DIED}; it is not sent again: {why}"))
+    return flow.resend(ask, record.submit, OutcomeUnknown(_DIED), left)
+
+
+def _age(taken: Taken) -> float:
+    """Seconds since the first sending, without end where a clock that was set back hides it."""
+    age = (taken.now - (taken.record.sending_at or 0)) / 1000
+    return age if age >= 0 else float("inf")
+
+
+def _not_the_same(taken: Taken) -> str | None:
+    """Why a provider would not take a submit for the one that it may have had."""
+    if not taken.ask.adapter.idempotent or taken.record.submit is None:
+        return f"{taken.record.provider} knows no idempotency keys"
+    if taken.record.key_mark != taken.key_mark:
+        return f"{taken.record.provider}'s key is another one now, perhaps of another account"
+    return None
 
 
 def _unknown(taken: Taken) -> Flow:
@@ -80,9 +92,15 @@ def _unknown(taken: Taken) -> Flow:
     if not taken.resubmit:
         raise first
     unknown = OutcomeUnknown(first.message)
-    if record.submit is not None:
-        return flow.resend(ask, record.submit, unknown, ask.pace.retry_within)
-    return flow.generate(ask, unknown)
+    if record.submit is None:
+        return flow.generate(ask, unknown)
+    why = _not_the_same(taken)
+    if why is not None:
+        raise InvalidRequest(
+            f"the same submit would be another job: {why}",
+            next_step="Set the key that it was made with, or ask anew with: unified-flux generate --again",
+        )
+    return flow.resend(ask, record.submit, unknown, ask.pace.retry_within)
 
 
 def _accepted(taken: Taken) -> Flow:
@@ -183,6 +201,8 @@ def _elsewhere(record: Record, place: str) -> UnifiedFluxError:
     if not record.emulated:
         return ConfigurationError(
             f"the job {record.name} lives at {record.place}, and {record.provider} is {place} now",
+            job=record.job,
+            charged=record.charged,
             next_step=f"Set {url_name(record.provider)}={record.place} to go on with it.",
         )
     return NotDelivered(

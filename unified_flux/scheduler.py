@@ -74,7 +74,7 @@ class World:
             if self.journal is not None and fact.id:
                 self.journal.keep(fact)
         except UnifiedFluxError as fault:
-            _log.error("%s %s is not in the journal: %s", fact.phase, fact.id, fault.message)
+            _log.info("%s %s is not in the journal: %s", fact.phase, fact.id, fault.message)
             return fault
         return None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 from dataclasses import dataclass
@@ -95,7 +96,9 @@ class Delivery:
         for note in (*image.notes, *self._renamed(path)):
             self.session.note(f"note: {safe(path.name)}: {note}")
         try:
-            write_sidecar(path, self._sidecar(image), force=self.target.force or same)
+            # One that is there already tells of the same picture, from when it was first written.
+            with contextlib.suppress(FileExistsError):
+                write_sidecar(path, self._sidecar(image), force=self.target.force)
         except OSError as error:
             click.echo(f"error: no sidecar beside {safe(path)}: {error.strerror}", err=True)
         return path
@@ -103,7 +106,11 @@ class Delivery:
     def _renamed(self, path: Path) -> tuple[str, ...]:
         wanted = self.target.wanted_format
         got = SUFFIXES.get(path.suffix.lower())
-        return (f"-o asked for {wanted}, the picture is {got}",) if wanted and wanted != got else ()
+        return (
+            (f"the name asks for {wanted}, the picture is {got}",)
+            if wanted and wanted != got
+            else ()
+        )
 
     def line(self, image: Image, path: Path) -> str:
         """One picture for a person."""

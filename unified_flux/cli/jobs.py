@@ -45,8 +45,10 @@ def command(context: click.Context, /, **values: Any) -> None:
     )
     if values["as_json"]:
         print_json({"schema_version": 1, "jobs": [_short(record) for record in found]})
-    else:
+    elif found:
         _draw(found)
+    else:
+        click.echo("the journal has no such jobs" if wanted or since else "the journal has no jobs")
 
 
 @command.command("show")
@@ -55,7 +57,7 @@ def command(context: click.Context, /, **values: Any) -> None:
 def show(job: str, as_json: bool) -> None:
     """Tell everything about JOB: an id, its beginning, or PROVIDER/MODEL/ID."""
     from unified_flux.record import said_time
-    from unified_flux.text import json_text, safe
+    from unified_flux.text import json_text, plain, safe
 
     journal, record = _find(job)
     events = [
@@ -67,8 +69,8 @@ def show(job: str, as_json: bool) -> None:
         print_json(found)
         return
     for name, value in found.items():
-        if name != "events" and value not in (None, [], {}):
-            said = json_text(value) if isinstance(value, (dict, list)) else safe(value)
+        if name not in {"events", "schema_version"} and value not in (None, [], {}):
+            said = json_text(value) if isinstance(value, (dict, list)) else plain(value)
             click.echo(f"{name}: {said}")
     for event in events:
         click.echo(f"{event['at']}  {event['phase']:9}  {safe(event['note'] or '')}".rstrip())
@@ -93,7 +95,9 @@ def resolve(job: str, charged: bool | None, as_json: bool) -> None:
         )
     word = "charged, and no picture came" if charged else "not charged"
     error = ProviderError(
-        f"resolved by hand: {word}", charged=Charged.YES if charged else Charged.NO
+        f"resolved by hand: {word}",
+        charged=Charged.YES if charged else Charged.NO,
+        next_step="Nothing is left to do here; ask anew for another picture.",
     )
     journal.resolve(record.id, error)
     record = journal.get(record.id)
@@ -108,6 +112,8 @@ def resolve(job: str, charged: bool | None, as_json: bool) -> None:
 @_json
 def purge(older_than: float, as_json: bool) -> None:
     """Forget jobs that ended long ago; what is open or unknown stays. Files are not touched."""
+    if older_than < 0:
+        raise click.UsageError("--older-than is a number of days from 0 on")
     journal = _journal()
     before = int(time.time() * 1000 - older_than * _DAY)
     count = journal.purge(before) if journal.path.exists() else 0

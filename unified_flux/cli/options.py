@@ -82,7 +82,7 @@ _REQUEST = (
     click.option("--set", "sets", type=Pair(), multiple=True, help="The provider's own parameter (repeatable)."),
     click.option("--allow", multiple=True, metavar="LOSS", help="Permit one loss: drop:FIELD or approximate:FIELD (repeatable)."),
     click.option("--adapt", is_flag=True, help="Permit every loss but prompt and references."),
-    click.option("--request-id", "client_request_id", help="Your own id for tracing."),
+    click.option("--request-id", "client_request_id", help="Your own id; the same request with it is not paid twice."),
     click.option("--force", is_flag=True, help="Overwrite files."),
 )  # fmt: skip
 again_option = click.option(

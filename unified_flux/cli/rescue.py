@@ -17,7 +17,7 @@ from unified_flux.cli.options import Number, talk_options, timeout_option
 @timeout_option
 @talk_options
 def command(**values: Any) -> int:
-    """Fetch every picture again whose address is known and whose file is gone.
+    """Fetch every picture again that is no more on this disk, neither in its place nor in the spool.
 
     Providers keep pictures for a while only: Rivya and Vtrix do not say how long.
     """

@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 def command(job: str, **values: Any) -> int:
     """Bring the picture of JOB: an id of the journal, its beginning, or PROVIDER/MODEL/ID.
 
-    It polls and fetches; nothing is submitted unless --resubmit says so.
+    It polls and fetches. A submit that a dead process left without an answer is sent again where the
+    provider takes it for the same job; nothing else is submitted unless --resubmit says so.
     """
     from unified_flux.cli.delivery import Delivery
     from unified_flux.cli.live import Watch

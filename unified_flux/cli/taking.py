@@ -15,7 +15,7 @@ from unified_flux.cli.group import print_json
 from unified_flux.cli.live import Watch
 from unified_flux.cli.session import Session, open_session, read_config
 from unified_flux.client import Client
-from unified_flux.errors import UnifiedFluxError
+from unified_flux.errors import ConfigurationError, UnifiedFluxError
 from unified_flux.journal import Journal, Row
 from unified_flux.output import Target
 from unified_flux.result import Recovered
@@ -56,7 +56,7 @@ def take_up(values: dict[str, Any], listed: Listed, each: Each) -> int:
             with session.client as client:
                 for one in each(client):
                     _hand_over(session, one, taking, lines=not values["as_json"])
-    return _end(values, taking)
+    return _end(values, taking, _left_to_others(values))
 
 
 def _providers(values: dict[str, Any], listed: Listed) -> list[str]:
@@ -65,7 +65,9 @@ def _providers(values: dict[str, Any], listed: Listed) -> list[str]:
     if wanted is not None:
         registry.adapter_class(wanted)
     journal = open_journal(read_config(values))
-    if journal is None or not journal.path.exists():
+    if journal is None:
+        raise ConfigurationError("the journal is off (journal.enabled = false)")
+    if not journal.path.exists():
         return []
     try:
         found = dict.fromkeys(row["provider"] for row in listed(journal))
@@ -113,7 +115,18 @@ def _hand_over(
         click.echo(delivery.line(image, path))
 
 
-def _end(values: dict[str, Any], taking: Taking) -> int:
+def _left_to_others(values: dict[str, Any]) -> int:
+    """How many open jobs a living process works on."""
+    journal = open_journal(read_config(values))
+    if journal is None or not journal.path.exists():
+        return 0
+    try:
+        return sum(journal.works_on(journal.get(row["id"])) for row in journal.open_jobs())
+    finally:
+        journal.close()
+
+
+def _end(values: dict[str, Any], taking: Taking, busy: int) -> int:
     done, closed, failed = taking.done, taking.closed, taking.failed
     if values["as_json"]:
         said = {
@@ -123,8 +136,11 @@ def _end(values: dict[str, Any], taking: Taking) -> int:
             "failed": _said(failed),
         }
         print_json(said)
-    elif not (done or closed or failed):
+    elif not (done or closed or failed or busy):
         click.echo("nothing is left behind")
+    if busy and not values["quiet"]:
+        what = "1 job is" if busy == 1 else f"{busy} jobs are"
+        click.echo(f"{what} left to the process at work on it", err=True)
     if not failed:
         return 0
     return PARTLY_DONE if done else max(error.exit_code for _, error in failed)

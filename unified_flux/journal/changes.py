@@ -13,6 +13,7 @@ from unified_flux.errors import Charged, JournalError
 from unified_flux.journal import redaction
 from unified_flux.journal.database import Row
 from unified_flux.journal.tables import charge_columns, dumps, new_row, words
+from unified_flux.money import Charge
 from unified_flux.record import Record
 from unified_flux.text import safe
 from unified_flux.wire import Phase
@@ -168,6 +169,8 @@ class Hand:
             said = fact.error.to_json() if self.store_prompts else redaction.told(fact.error)
             columns["error"] = dumps(said)
             columns.setdefault("charged", str(fact.error.charged))
+            if fact.job is None and fact.error.charged is Charged.NO:
+                columns |= charge_columns(Charge(), Charged.NO)
         if fact.phase is not Phase.DONE:
             columns["owner"] = None
         return columns

@@ -173,18 +173,27 @@ class Database:
         return connection
 
     def _prepare(self, connection: sqlite3.Connection) -> None:
+        self._recognise(connection)
         self._use_wal(connection)
         for pragma in ("secure_delete = ON", f"wal_autocheckpoint = {CHECKPOINT}"):  # fmt: skip
             connection.execute(f"PRAGMA {pragma}")
+        if _version(connection) < len(self._migrations):
+            self._migrate(connection)
+
+    def _recognise(self, connection: sqlite3.Connection) -> None:
+        """Refuse, before anything is changed, what is not ours or not yet ours to understand."""
         version = _version(connection)
+        if version == 0 and connection.execute("SELECT 1 FROM sqlite_master").fetchone():
+            raise JournalError(
+                f"{self.path} is a database of something else; it was not touched",
+                next_step="Move it away, or set another UNIFIED_FLUX_HOME.",
+            )
         if version > len(self._migrations):
             raise JournalError(
                 f"the journal {self.path} was written by a newer unified-flux (its tables are of "
                 f"version {version}, this one knows {len(self._migrations)}); nothing was changed",
                 next_step="Update unified-flux, or set another UNIFIED_FLUX_HOME.",
             )
-        if version < len(self._migrations):
-            self._migrate(connection)
 
     def _use_wal(self, connection: sqlite3.Connection) -> None:
         """Several who open a new file at once are told "locked" without any waiting."""
@@ -208,10 +217,6 @@ class Database:
         """Lead the tables forwards, all steps or none; what was there before is kept beside it."""
         with _transaction(connection):
             version = _version(connection)
-            if version == 0 and connection.execute("SELECT 1 FROM sqlite_master").fetchone():
-                raise JournalError(
-                    f"{self.path} is a database of something else; it was not touched"
-                )
             if 0 < version < len(self._migrations):
                 self._back_up(version)
             for step in self._migrations[version:]:

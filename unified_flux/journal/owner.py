@@ -21,7 +21,8 @@ class Owner:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self.token = secrets.token_hex(8)
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for place in (folder.parent, folder):
+            place.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._sweep()
         self._lock = sqlite3.connect(
             folder / self.token, isolation_level=None, check_same_thread=False
