@@ -17,7 +17,8 @@ from PIL import Image
 from unified_flux import OutputError
 from unified_flux.errors import DownloadFailed, OutcomeUnknown
 from unified_flux.images import HEAD, is_whole, sniff
-from unified_flux.output import Spool, Target, slug, write_sidecar, write_whole
+from unified_flux.output import Target, slug, write_sidecar
+from unified_flux.spool import Spool, write_whole
 
 MakePng = Callable[..., bytes]
 

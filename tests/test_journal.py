@@ -25,9 +25,9 @@ from unified_flux.images import Header
 from unified_flux.journal import Journal, database, tables
 from unified_flux.journal.owner import Owner
 from unified_flux.money import Basis
-from unified_flux.output import SpooledFile
 from unified_flux.record import Record, canonical, draft
 from unified_flux.sandbox.server import SandboxServer
+from unified_flux.spool import SpooledFile
 from unified_flux.wire import Phase, Purpose, WireRequest
 
 from hostile import hostile, say  # isort: skip

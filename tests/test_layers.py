@@ -45,6 +45,7 @@ PLANTED = {
     "unified_flux/settings.py": "unified_flux.config",
     "unified_flux/registry.py": "plugins.rivya",
     "unified_flux/output.py": "unified_flux.scheduler",
+    "unified_flux/spool.py": "unified_flux.output",
     "unified_flux/references.py": "unified_flux.transports.http",
     "unified_flux/transports/signing.py": "unified_flux.client",
     "unified_flux/scheduler.py": "unified_flux.client",

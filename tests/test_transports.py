@@ -15,10 +15,10 @@ import pytest
 import trustme
 
 from unified_flux import NotDelivered, OutcomeUnknown, ProtocolError, Reference, registry
-from unified_flux.output import Spool
 from unified_flux.references import open_references
 from unified_flux.secret import Secret
 from unified_flux.settings import Network
+from unified_flux.spool import Spool
 from unified_flux.transports import guard, http
 from unified_flux.transports.encoding import Body, encode, encode_json
 from unified_flux.transports.http import HttpTransport

@@ -13,10 +13,10 @@ from unified_flux.adapter import Adapter
 from unified_flux.addresses import is_loopback
 from unified_flux.config import Config
 from unified_flux.journal import Journal
-from unified_flux.output import Spool
 from unified_flux.scheduler import Transport
 from unified_flux.secret import SANDBOX_PREFIX, Secret
 from unified_flux.settings import Network
+from unified_flux.spool import Spool
 from unified_flux.transports.signing import Signer
 from unified_flux.wire import WireRequest, WireResponse
 

@@ -19,7 +19,6 @@ from unified_flux.flow import Flow
 from unified_flux.jobs import Jobs, no_job
 from unified_flux.money import Money
 from unified_flux.outcomes import resume_command
-from unified_flux.output import Spool
 from unified_flux.record import Record
 from unified_flux.recovery import is_missing
 from unified_flux.report import Policy
@@ -27,6 +26,7 @@ from unified_flux.request import ImageRequest
 from unified_flux.result import ImageResult, Recovered
 from unified_flux.scheduler import World, run, run_all
 from unified_flux.settings import key_name, url_name
+from unified_flux.spool import Spool
 from unified_flux.translation import Translation, require
 from unified_flux.wire import Job, WireRequest
 

@@ -18,10 +18,10 @@ from unified_flux.errors import (
 )
 from unified_flux.fetching import Finished
 from unified_flux.flow import Ask, Flow
-from unified_flux.output import SpooledFile
 from unified_flux.record import Record
 from unified_flux.request import ImageRequest, Reference
 from unified_flux.settings import url_name
+from unified_flux.spool import SpooledFile
 from unified_flux.wire import Job, Phase
 
 _DIED = "the process ended while the paid submit was on its way"

@@ -21,10 +21,10 @@ def transport_to(
     provider: str, base: str, home: Path, bundle: Path | None = None
 ) -> tuple[Any, Any]:
     """Our transport and its adapter."""
-    from unified_flux.output import Spool
     from unified_flux.registry import make_adapter
     from unified_flux.secret import Secret
     from unified_flux.settings import Network
+    from unified_flux.spool import Spool
     from unified_flux.transports.http import HttpTransport
     from unified_flux.transports.signing import Signer
 

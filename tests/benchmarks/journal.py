@@ -25,7 +25,7 @@ from unified_flux.config import Config
 from unified_flux.effects import Accepted, Intent, Saved, Settled
 from unified_flux.images import Header
 from unified_flux.money import Basis
-from unified_flux.output import SpooledFile
+from unified_flux.spool import SpooledFile
 from unified_flux.wire import Phase
 
 ROUNDS, TIMES, TOGETHER = 40, 40, 8

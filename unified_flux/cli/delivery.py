@@ -17,9 +17,10 @@ from unified_flux.cli.group import print_json
 from unified_flux.cli.session import Session
 from unified_flux.errors import Charged, OutputError, UnifiedFluxError
 from unified_flux.images import EXTENSION, SUFFIXES
-from unified_flux.output import SpooledFile, Target, write_sidecar
+from unified_flux.output import Target, write_sidecar
 from unified_flux.report import Report
 from unified_flux.result import Failed, Image, ImageResult
+from unified_flux.spool import SpooledFile
 from unified_flux.text import safe
 
 PARTLY_DONE = 10

@@ -84,7 +84,7 @@ def _settings() -> str:
 
 def _home() -> str:
     from unified_flux.cli.session import read_config
-    from unified_flux.output import Spool
+    from unified_flux.spool import Spool
 
     folder = read_config({}).home / "spool"
     Spool(folder).take([b"doctor"]).path.unlink()

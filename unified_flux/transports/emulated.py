@@ -6,8 +6,8 @@ import time
 from collections.abc import Callable, Iterator
 
 from unified_flux.errors import NotDelivered, OutcomeUnknown
-from unified_flux.output import Spool
 from unified_flux.sandbox.emulator import Emulator, Fault, Reply
+from unified_flux.spool import Spool
 from unified_flux.transports.encoding import encode
 from unified_flux.transports.signing import Signer
 from unified_flux.wire import Purpose, WireRequest, WireResponse

@@ -29,8 +29,8 @@ from unified_flux.errors import (
     TransportError,
     UnifiedFluxError,
 )
-from unified_flux.output import Spool
 from unified_flux.settings import Network
+from unified_flux.spool import Spool
 from unified_flux.transports.encoding import encode
 from unified_flux.transports.guard import GUARDED, TRACKED, progress, vet
 from unified_flux.transports.signing import Signer
