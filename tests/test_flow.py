@@ -503,7 +503,8 @@ def test_nothing_paid_is_sent_after_the_deadline() -> None:
         return reply(200, {"url": "https://rivya.ai/files/1.png"})
 
     driven = drive(generate(given), answers, clock=clock)
-    assert isinstance(driven.error, JobTimeout)
+    assert isinstance(driven.error, NotDelivered)
+    assert driven.error.exit_code == 8
     assert driven.error.charged is Charged.NO
     assert driven.of(Purpose.SUBMIT) == []
 

@@ -133,7 +133,7 @@ def test_the_exact_submit_is_kept_where_it_may_be_sent_again(journal: Journal) -
 
 
 def test_money_is_whole_numbers(journal: Journal) -> None:
-    """An amount is 1e-9 of its unit, exactly; what is no such number stays with the raw fields."""
+    """An amount is 1e-9 of its unit, to the nearest; what is none stays with the raw fields alone."""
     journal.prepare([record()])
     journal.keep(intent())
     journal.keep(accepted())
@@ -141,6 +141,7 @@ def test_money_is_whole_numbers(journal: Journal) -> None:
         (4_000_000_000, "credits:rivya", "billed")
     ]
     assert journal.get("job1").charge.money == Money(Decimal(4), "credits:rivya")
+    assert tables.nano(Money(Decimal("0.30000000000000004"), "USD")) == 300_000_000
     assert tables.nano(Money(Decimal("0.0000000001"), "USD")) is None
     assert tables.nano(Money(Decimal("1e20"), "USD")) is None
     assert tables.nano(None) is None
@@ -383,10 +384,11 @@ def test_an_unknown_outcome_is_left_by_an_answer_or_a_person_only(journal: Journ
     journal.keep(intent())
     error = OutcomeUnknown("reset", charged=Charged.MAYBE)
     journal.keep(Settled(Phase.UNKNOWN, id="job1", error=error))
+    assert journal.claim("job1")
     journal.keep(intent())
     assert journal.get("job1").phase is Phase.UNKNOWN
-    journal.resolve("job1", InvalidRequest("not charged"))
-    assert journal.get("job1").phase is Phase.REFUSED
+    journal.release(["job1"])
+    assert journal.resolve("job1", charged=False).phase is Phase.REFUSED
     assert journal.get("job1").charged is Charged.NO
 
 

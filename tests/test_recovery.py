@@ -153,13 +153,12 @@ def test_a_submit_is_not_sent_again_with_another_key(served: SandboxServer) -> N
     emulator: Any = served.emulators["rivya"]
     emulator.add_key("sandbox_other", account="other")
     (found,) = recovered(served, "rivya", key="sandbox_other")
-    assert found.record.phase is Phase.UNKNOWN
     assert "perhaps of another account" in str(found.error)
-    with (
-        client(served, "rivya", key="sandbox_other") as one,
-        pytest.raises(InvalidRequest, match="would be another job"),
-    ):
-        one.resume(found.record.id, resubmit=True)
+    assert found.error.exit_code == 9
+    assert paid(served, "rivya") == 1
+    # Nothing was decided by it: with the right key it is brought.
+    (found,) = recovered(served, "rivya")
+    assert found.result.images[0].bytes
     assert paid(served, "rivya") == 1
 
 
@@ -241,8 +240,19 @@ def test_the_same_request_finishes_what_the_first_one_began(served: SandboxServe
     assert paid(served, "rivya") == 1
 
 
+def test_a_job_that_failed_and_was_charged_is_not_paid_again(served: SandboxServer) -> None:
+    """The same wish gets the same bad news; another picture is the caller's word."""
+    request = ImageRequest(prompt="a fox sandbox:no-picture", client_request_id="order-1")
+    with client(served, "vtrix") as one:
+        for _ in range(3):
+            with pytest.raises(UnifiedFluxError) as caught:
+                one.generate(request)
+            assert caught.value.exit_code == 9
+        assert paid(served, "vtrix") == 1
+
+
 def test_the_same_request_pays_again_where_the_first_gave_nothing(served: SandboxServer) -> None:
-    """A refused or failed job is no job."""
+    """A job that was refused, or failed and cost nothing, is no job."""
     request = ImageRequest(prompt="a fox sandbox:failed", client_request_id="order-1")
     with client(served, "rivya") as one:
         for _ in range(2):

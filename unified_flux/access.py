@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from dataclasses import dataclass
+import threading
+from collections.abc import Container
+from dataclasses import dataclass, field
 from functools import cached_property
 from urllib.parse import urlsplit
 
@@ -47,6 +49,8 @@ class Access:
     config: Config
     spool: Spool
     emulated: bool
+    _mark: str = field(default_factory=lambda: secrets.token_hex(8))
+    _lock: threading.Lock = field(default_factory=threading.Lock)
 
     @cached_property
     def sandbox(self) -> bool:
@@ -57,10 +61,15 @@ class Access:
         local = is_loopback(urlsplit(self.adapter.base).hostname or "")
         return local and key is not None and key.for_sandbox
 
-    @cached_property
+    @property
     def place(self) -> str:
         """Where jobs live that are made through it: no other place knows them."""
-        return f"emulator {secrets.token_hex(8)}" if self.emulated else self.adapter.base
+        return f"emulator {self._mark}" if self.emulated else self.adapter.base
+
+    def purge_spool(self, spared: Container[str] = ()) -> None:
+        """Remove old pictures, and the oldest of too many, but for those that are `spared`."""
+        days, most = self.config.get("spool_days"), self.config.get("spool_mb")
+        self.spool.purge(days * _DAY, most * _MB, spared)
 
     @cached_property
     def key_mark(self) -> str | None:
@@ -70,12 +79,20 @@ class Access:
             return None
         return hashlib.sha256(f"unified-flux {key.reveal()}".encode()).hexdigest()[:8]
 
-    @cached_property
+    @property
     def transport(self) -> Transport:
         """Raises MissingKey where a key is needed and not there."""
-        days, most = self.config.get("spool_days"), self.config.get("spool_mb")
-        self.spool.purge(days * _DAY, most * _MB)
+        # One for all threads: each emulator has jobs of its own.
+        with self._lock:
+            return self._transport
+
+    @cached_property
+    def _transport(self) -> Transport:
         return self._emulated() if self.emulated else self._http()
+
+    def check_key(self) -> None:
+        """Raises MissingKey where a key is needed and not there."""
+        _ = self.transport
 
     def send(self, request: WireRequest, within: float | None = None) -> WireResponse:
         """Make one exchange; see `unified_flux.scheduler.Transport`."""
@@ -83,8 +100,8 @@ class Access:
 
     def close(self) -> None:
         """Close connections."""
-        if "transport" in self.__dict__:
-            self.transport.close()
+        if "_transport" in self.__dict__:
+            self._transport.close()
 
     def _http(self) -> Transport:
         from unified_flux.transports.http import HttpTransport

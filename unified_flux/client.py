@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Generator, Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
@@ -29,8 +28,6 @@ from unified_flux.settings import key_name, url_name
 from unified_flux.spool import Spool
 from unified_flux.translation import Translation, require
 from unified_flux.wire import Job, WireRequest
-
-_log = logging.getLogger("unified_flux")
 
 
 class Client:
@@ -256,7 +253,7 @@ class Client:
                 "nothing to wait for",
                 next_step=f"resume() decides what becomes of it; or: {resume_command(record.id)}",
             )
-        return self._went_on(record)
+        return self._jobs.went_on(record, self._world())
 
     def resume(self, job: Job | str, *, resubmit: bool = False) -> ImageResult:
         """Go on with a job of the journal wherever it stands.
@@ -270,17 +267,35 @@ class Client:
                 paid too.
 
         Raises:
-            InvalidRequest: When the journal does not know it.
+            InvalidRequest: When the journal does not know it, or is off.
             OutcomeUnknown: When it stays unknown.
             UnifiedFluxError: When the picture did not come.
         """
         record = self._jobs.known(job)
         if record is None:
             raise no_job(self.provider, job)
-        return self._went_on(record, resubmit)
+        return self._jobs.went_on(record, self._world(), resubmit=resubmit)
+
+    def resolve(self, job: Job | str, *, charged: bool) -> Record:
+        """Say what you found in your account about a job that nobody here can decide.
+
+        Raises:
+            InvalidRequest: When it is decided already, or a living process works on it.
+        """
+        record = self._jobs.known(job)
+        if record is None:
+            raise no_job(self.provider, job)
+        return self._jobs.needed_journal().resolve(record.id, charged=charged)
 
     def recover(self) -> list[Recovered]:
-        """Go on with every open job of this provider that no living process works on."""
+        """Go on with every open job of this provider that no living process works on.
+
+        What goes wrong with one job stands in its `Recovered` and stops no other.
+
+        Raises:
+            ConfigurationError: When the journal is off.
+            JournalError: When it cannot be read.
+        """
         return list(self.recovering())
 
     def recovering(self) -> Iterator[Recovered]:
@@ -316,12 +331,6 @@ class Client:
             )
         asking = flow.inquire(self.adapter, wire, self._jobs.pace, self._jobs.rng)
         return self.adapter.read_balance(run(asking, self._world()))
-
-    def _went_on(self, record: Record, resubmit: bool = False) -> ImageResult:
-        ends = run_all([self._jobs.taken_up(record, resubmit=resubmit)], self._world())
-        if self.journal is not None and record.id:
-            record = self.journal.get(record.id)
-        return self._jobs.outcomes([record], ends).result()
 
     def _world(self) -> World:
         """One per call: what stops one call must not stop the next."""

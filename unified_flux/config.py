@@ -106,7 +106,9 @@ class Config:
 
         asked = self.get("home")
         return (
-            Path(asked).expanduser() if asked else Path(platformdirs.user_data_dir("unified-flux"))
+            Path(asked).expanduser().absolute()
+            if asked
+            else Path(platformdirs.user_data_dir("unified-flux"))
         )
 
     def keys(self) -> tuple[str, ...]:

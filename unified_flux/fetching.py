@@ -29,8 +29,11 @@ class Finished:
     notes: tuple[str, ...] = ()
 
 
-def collect(talk: Talk, output: Output) -> Steps[Finished]:
+def collect(talk: Talk, output: Output, patience: float | None = None) -> Steps[Finished]:
     """Fetch every picture of a job that is done.
+
+    Args:
+        patience: Seconds of trying each address; `retry_within` where none are given.
 
     Raises:
         DownloadFailed: When none came.
@@ -40,7 +43,7 @@ def collect(talk: Talk, output: Output) -> Steps[Finished]:
     missing: list[DownloadFailed] = []
     for url in output.urls:
         try:
-            blobs.append((yield from _fetch(talk, output.job, url)))
+            blobs.append((yield from _fetch(talk, output.job, url, patience)))
         except DownloadFailed as error:
             blobs.append(None)
             missing.append(error)
@@ -56,9 +59,10 @@ def collect(talk: Talk, output: Output) -> Steps[Finished]:
     )
 
 
-def _fetch(talk: Talk, job: Job, url: str) -> Steps[Blob]:
+def _fetch(talk: Talk, job: Job, url: str, patience: float | None) -> Steps[Blob]:
     """Download one picture; each redirect is a new stranger's URL that the transport vets."""
-    give_up = min(talk.now + talk.pace.retry_within, talk.deadline)
+    patience = talk.pace.retry_within if patience is None else patience
+    give_up = min(talk.now + patience, talk.deadline)
     for _ in range(MAX_REDIRECTS):
         wire = WireRequest(purpose=Purpose.FETCH, url=url, signed=False)
         verdict = yield from insist(talk, wire, give_up, _may_come)

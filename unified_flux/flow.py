@@ -23,6 +23,7 @@ from unified_flux.errors import (
     ContractViolation,
     DownloadFailed,
     JobTimeout,
+    NotDelivered,
     OutcomeUnknown,
     Problem,
     ProtocolError,
@@ -40,6 +41,7 @@ LEAST_PAUSE = 0.05
 AT_ONCE = (0.0, 0.0)
 AGAIN = "no good answer yet; sending again"
 ONCE_MORE = "nobody knows whether it was taken; sending again"
+IN_DOUBT = " may or may not have taken the paid submit: "
 PERHAPS_TWICE = "an earlier submit of this picture may have been taken, and paid, as well"
 
 
@@ -79,7 +81,7 @@ def generate(ask: Ask, unknown: UnifiedFluxError | None = None) -> Flow:
     talk = _talk(ask)
 
     def steps() -> Flow:
-        talk.troubles = (PERHAPS_TWICE,) if unknown else ()
+        talk.doubted = unknown is not None
         found = yield from _start(talk, ask, unknown)
         return (yield from _finish(talk, found))
 
@@ -112,6 +114,7 @@ def resend(ask: Ask, wire: WireRequest, unknown: UnifiedFluxError, within: float
     talk = _talk(ask)
 
     def steps() -> Flow:
+        talk.doubted = True
         found = yield from _submit(talk, wire, unknown, within)
         return (yield from _finish(talk, found))
 
@@ -123,7 +126,7 @@ def give_up(ask: Ask, unknown: UnifiedFluxError) -> Flow:
     talk = _talk(ask)
 
     def steps() -> Flow:
-        talk.sending = True
+        talk.doubted = True
         raise _unknown(talk, unknown)
         yield
 
@@ -148,7 +151,7 @@ def rescue(ask: Ask, output: Output) -> Flow:
     def steps() -> Flow:
         talk.job, talk.sending = output.job, True
         try:
-            return (yield from collect(talk, output))
+            return (yield from collect(talk, output, patience=0.0))
         except DownloadFailed:
             return (yield from _finish(talk, output.job, first=AT_ONCE))
 
@@ -232,12 +235,11 @@ def _submit(
     within: float | None = None,
 ) -> Steps[Job | Output]:
     """The one paid exchange, through the retry table, until it is accepted or given up."""
-    talk.sending = unknown is not None
     budget = talk.pace.retry_within if within is None else within
     give_up = min(talk.now + budget, talk.deadline)
     attempt = 0
     if talk.now >= talk.deadline:
-        raise JobTimeout("the time was up before the paid submit; nothing was sent")
+        raise NotDelivered("the time was up before the paid submit; nothing was sent")
     while True:
         again = AGAIN if attempt else ONCE_MORE if unknown else None
         repeatable = talk.adapter.idempotent
@@ -247,21 +249,27 @@ def _submit(
         verdict = yield from talk.exchange(wire)
         found = _understood(talk, verdict)
         if isinstance(found, (Job, Output)):
-            job = _job(found)
-            odd = "; ".join(job.notes) or None
-            yield from talk.keep(Accepted(Phase.ACCEPTED, job, odd, id=talk.id))
+            if unknown is not None and not talk.adapter.idempotent:
+                found = _noted(found, PERHAPS_TWICE)
+            odd = "; ".join(_job(found).notes) or None
+            yield from talk.keep(Accepted(Phase.ACCEPTED, _job(found), odd, id=talk.id))
             return found
         verdict = found
         if verdict.fate is Fate.UNKNOWN and unknown is None:
             unknown = verdict.error
             give_up = min(talk.now + talk.pace.resend_within, talk.deadline)
         if unknown is not None and not talk.adapter.idempotent:
-            raise _unknown(talk, unknown)
+            raise _unknown(talk, unknown, verdict.error)
         wait = talk.before_again(attempt)
         if verdict.fate is Fate.DECIDED or talk.now + wait > give_up:
             raise _unknown(talk, unknown, verdict.error) if unknown else verdict.error
         yield from talk.pause(wait)
         attempt += 1
+
+
+def _noted(found: Job | Output, note: str) -> Job | Output:
+    job = replace(_job(found), notes=(*_job(found).notes, note))
+    return Output(job=job, urls=found.urls) if isinstance(found, Output) else job
 
 
 def _understood(talk: Talk, verdict: Verdict, asked: Job | None = None) -> Job | Output | Verdict:
@@ -286,12 +294,12 @@ def _unknown(
     """The error of a submit that may have been taken."""
     later = ""
     if last is not None and last is not first:
-        later = "; sent again under the same key: "
+        later = f"; sent again{' under the same key' if talk.adapter.idempotent else ''}: "
         later += "the same again" if last.message == first.message else last.message
     name = talk.adapter.name
     named = f" (its idempotency key: {talk.key})" if talk.adapter.idempotent else ""
     return OutcomeUnknown(
-        f"{name} may or may not have taken the paid submit: {first.message}{later}",
+        f"{name}{IN_DOUBT}{first.message}{later}",
         charged=Charged.MAYBE,
         request_id=first.request_id,
         next_step=f"Look at your account at {name} before asking again{named}: it may hold the "

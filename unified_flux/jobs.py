@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import logging
 import random
 import secrets
@@ -19,18 +20,30 @@ from unified_flux.access import Access
 from unified_flux.adapter import Adapter
 from unified_flux.config import Config
 from unified_flux.contract import Card, choose
-from unified_flux.errors import ConfigurationError, InvalidRequest, UnifiedFluxError
+from unified_flux.errors import (
+    ConfigurationError,
+    InvalidRequest,
+    JournalError,
+    UnifiedFluxError,
+)
 from unified_flux.fetching import Finished
 from unified_flux.flow import Ask, Flow
 from unified_flux.journal import Journal
 from unified_flux.outcomes import Outcomes, resume_command
 from unified_flux.output import Target
 from unified_flux.record import Record, canonical, draft, payload_digest
-from unified_flux.recovery import Taken, rebuilt, taken_up
+from unified_flux.recovery import (
+    Taken,
+    ended_with_its_process,
+    has_died,
+    next_flow,
+    not_again,
+    rebuilt,
+)
 from unified_flux.references import open_references
 from unified_flux.report import Policy
 from unified_flux.request import ImageRequest
-from unified_flux.result import Recovered
+from unified_flux.result import ImageResult, Recovered
 from unified_flux.retry import Pace, slip
 from unified_flux.scheduler import World, run_all, run_each
 from unified_flux.text import safe
@@ -97,7 +110,9 @@ class Jobs:
         """
         drafts, translations = self._drafts(order)
         # A missing key is told before anything is written down.
-        self.access.transport  # noqa: B018
+        self.access.check_key()
+        there = self.journal is not None and self.journal.path.exists()
+        self.access.purge_spool(self.journal.undelivered() if self.journal and there else ())
         same_within = None if order.again else self.config.get("journal.same_within")
         kept = drafts
         if self.journal is not None:
@@ -117,10 +132,7 @@ class Jobs:
         """The flow that goes on with a record, which is taken when it starts and let go at its end."""
         journal = self.journal if record.id else None
         if journal is not None and not journal.claim(record.id):
-            raise UnifiedFluxError(
-                f"another process is at work on the job {record.name}",
-                next_step=f"When it has ended: {resume_command(record.name)}",
-            )
+            raise _busy(record)
         try:
             if journal is not None:
                 # Another process may have gone on with it since it was looked up.
@@ -136,7 +148,7 @@ class Jobs:
                 key_mark=self.access.key_mark,
                 resubmit=resubmit,
             )
-            return (yield from taken_up(taken))
+            return (yield from next_flow(taken))
         finally:
             self._let_go([record.id])
 
@@ -146,7 +158,7 @@ class Jobs:
         Raises:
             InvalidRequest: When it is another provider's.
         """
-        if self.journal is None or not self.journal.path.exists():
+        if self.journal is None or not self._has_journal:
             return None
         record = self.journal.find(str(job))
         if record is not None and record.provider != self.adapter.name:
@@ -257,30 +269,39 @@ class Jobs:
         order = self.order(rebuilt(record))
         translation = self.adapter.translate(order.request, order.card, order.references)
         if payload_digest(translation) != record.payload_sha256:
-            raise InvalidRequest(
-                "the same submit cannot be made again: a reference or a setting has changed since",
-                next_step="Ask anew with: unified-flux generate --again, and resolve this one.",
-            )
+            raise not_again("a reference or a setting has changed since")
         return translation
+
+    def went_on(self, record: Record, world: World, *, resubmit: bool = False) -> ImageResult:
+        """Take one up and see it to its end."""
+        ends = run_all([self.taken_up(record, resubmit=resubmit)], world)
+        # A picture that is here outweighs a journal that cannot be read.
+        with contextlib.suppress(JournalError):
+            record = self.journal.get(record.id) if self.journal and record.id else record
+        return self.outcomes([record], ends).result()
 
     def _recovered(self, id: str, world: World) -> Recovered | None:
         journal = self.needed_journal()
-        record = journal.get(id)
-        if journal.works_on(record):
-            return None
-        (end,) = run_all([self.taken_up(record)], world)
-        if (
-            record.emulated
-            and isinstance(end, UnifiedFluxError)
-            and record.place != self.access.place
-        ):
-            # Its emulator ended with its process: nobody will ever bring it.
-            journal.resolve(id, end)
-        record = journal.get(id)
+        record = Record(id=id, provider=self.adapter.name, model="", family="", place="")
         try:
-            return Recovered(record=record, result=self.outcomes([record], [end]).result())
+            record = journal.get(id)
+            if journal.works_on(record):
+                return None
+            if has_died(record, self.access.place):
+                error = ended_with_its_process(record)
+                if journal.claim(id):
+                    journal.close_job(id, error)
+                return Recovered(record=journal.get(id), error=error)
+            result = self.went_on(record, world)
+            return Recovered(record=result.records[0], result=result)
         except UnifiedFluxError as error:
+            with contextlib.suppress(JournalError):
+                record = journal.get(id)
             return Recovered(record=record, error=error)
+
+    @property
+    def _has_journal(self) -> bool:
+        return self.journal is not None and self.journal.path.exists()
 
     def _let_go(self, ids: Sequence[str]) -> None:
         """A result that is here, or an error that tells of money, outweighs a journal that fails."""
@@ -318,6 +339,19 @@ def _new_id() -> str:
     """A name that nobody has, in the order of time: so the journal's newest pages are near."""
     moment = int(time.time() * 1000).to_bytes(6, "big")
     return base64.b32hexencode(moment + secrets.token_bytes(4)).decode().lower()
+
+
+def _busy(record: Record) -> UnifiedFluxError:
+    error = UnifiedFluxError(
+        f"another process is at work on the job {record.name}",
+        provider=record.provider,
+        model=record.model,
+        job=record.job,
+        charged=record.charged,
+        next_step=f"When it has ended: {resume_command(record.name)}",
+    )
+    error.id = record.id
+    return error
 
 
 def no_job(provider: str, job: Job | str) -> InvalidRequest:

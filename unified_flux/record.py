@@ -19,6 +19,13 @@ from unified_flux.request import ImageRequest
 from unified_flux.translation import Translation, shown
 from unified_flux.wire import Job, OpenedReference, Output, Phase, Purpose, WireRequest
 
+# The fields that are a person's own words.
+WORDS = ("prompt", "watermark")
+# The phases that the journal knows, and those that somebody or something has still to decide.
+KEPT = tuple(
+    phase for phase in Phase if phase not in {Phase.UPLOADING, Phase.RUNNING, Phase.FETCHING}
+)
+UNDECIDED = frozenset({Phase.SENDING, Phase.UNKNOWN, Phase.ACCEPTED, Phase.DONE})
 # What a file is named after where the prompt was not to be stored: enough to tell two apart.
 _SHORT = 12
 
@@ -174,8 +181,10 @@ class Record:
         """What ended it badly, as an error again."""
         if self.error is None:
             return None
-        kind = getattr(errors, self.error["type"], UnifiedFluxError)
         theirs = {name: self.error[name] for name in ("status", "code") if name in self.error}
+        # A plugin may have errors of its own.
+        usual = errors.ProviderError if theirs else UnifiedFluxError
+        kind = getattr(errors, self.error["type"], usual)
         error: UnifiedFluxError = kind(
             self.error["message"],
             **theirs,

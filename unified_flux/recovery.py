@@ -18,7 +18,7 @@ from unified_flux.errors import (
 )
 from unified_flux.fetching import Finished
 from unified_flux.flow import Ask, Flow
-from unified_flux.record import Record
+from unified_flux.record import WORDS, Record
 from unified_flux.request import ImageRequest, Reference
 from unified_flux.settings import url_name
 from unified_flux.spool import SpooledFile
@@ -46,7 +46,7 @@ class Taken:
     resubmit: bool = False
 
 
-def taken_up(taken: Taken) -> Flow:
+def next_flow(taken: Taken) -> Flow:
     """The flow that goes on with a job.
 
     Raises:
@@ -65,9 +65,17 @@ def _sending(taken: Taken) -> Flow:
     """Nobody saw the answer: the same bytes again where the provider takes them for the same job."""
     record, ask = taken.record, taken.ask
     left = ask.pace.resend_within - _age(taken)
-    why = _not_the_same(taken) or (None if left > 0 else "its key may be forgotten by now")
-    if record.submit is None or why is not None:
+    if not ask.adapter.idempotent or record.submit is None:
+        why = f"{record.provider} knows no idempotency keys"
         return flow.give_up(ask, OutcomeUnknown(f"{_DIED}; it is not sent again: {why}"))
+    if left <= 0:
+        why = "its idempotency key may be forgotten by now"
+        return flow.give_up(ask, OutcomeUnknown(f"{_DIED}; it is not sent again: {why}"))
+    if record.key_mark != taken.key_mark:
+        # Nothing is decided by it: with the right key it can be sent again for a while.
+        raise _with_another_key(
+            record, f"Recover with the key that it was made with, within {left:.0f} s."
+        )
     return flow.resend(ask, record.submit, OutcomeUnknown(_DIED), left)
 
 
@@ -77,13 +85,14 @@ def _age(taken: Taken) -> float:
     return age if age >= 0 else float("inf")
 
 
-def _not_the_same(taken: Taken) -> str | None:
-    """Why a provider would not take a submit for the one that it may have had."""
-    if not taken.ask.adapter.idempotent or taken.record.submit is None:
-        return f"{taken.record.provider} knows no idempotency keys"
-    if taken.record.key_mark != taken.key_mark:
-        return f"{taken.record.provider}'s key is another one now, perhaps of another account"
-    return None
+def _with_another_key(record: Record, next_step: str) -> ConfigurationError:
+    """Another account would take the same submit for a new job."""
+    return ConfigurationError(
+        f"nobody knows whether the paid submit of {record.id} was taken, and {record.provider}'s key "
+        "is another one now, perhaps of another account",
+        charged=Charged.MAYBE,
+        next_step=next_step,
+    )
 
 
 def _unknown(taken: Taken) -> Flow:
@@ -91,14 +100,12 @@ def _unknown(taken: Taken) -> Flow:
     first = record.trouble or OutcomeUnknown(_DIED, charged=Charged.MAYBE)
     if not taken.resubmit:
         raise first
-    unknown = OutcomeUnknown(first.message)
+    unknown = OutcomeUnknown(first.message.removeprefix(f"{record.provider}{flow.IN_DOUBT}"))
     if record.submit is None:
         return flow.generate(ask, unknown)
-    why = _not_the_same(taken)
-    if why is not None:
-        raise InvalidRequest(
-            f"the same submit would be another job: {why}",
-            next_step="Set the key that it was made with, or ask anew with: unified-flux generate --again",
+    if record.key_mark != taken.key_mark:
+        raise _with_another_key(
+            record, "Set the key that it was made with, or ask anew: generate --again."
         )
     return flow.resend(ask, record.submit, unknown, ask.pace.retry_within)
 
@@ -179,22 +186,28 @@ def rebuilt(record: Record) -> ImageRequest:
         InvalidRequest: When the journal does not hold all of it.
     """
     fields = dict(record.request)
-    if any(isinstance(fields.get(name), dict) for name in ("prompt", "watermark")):
-        raise _not_again("its prompt was not stored (journal.store_prompts = false)")
+    if any(isinstance(fields.get(name), dict) for name in WORDS):
+        raise not_again("its prompt was not stored (journal.store_prompts = false)")
     references = []
     for known, source in zip(fields.pop("references", ()), record.sources, strict=True):
         origin = known.get("url") or source
         if origin is None:
-            raise _not_again("a reference was given as bytes, which the journal does not keep")
+            raise not_again("a reference was given as bytes, which the journal does not keep")
         references.append(Reference(origin, known.get("name")))
     return ImageRequest(**fields, references=references).pictures()[record.asked - 1]
 
 
-def _not_again(why: str) -> InvalidRequest:
+def not_again(why: str) -> InvalidRequest:
+    """The error of a submit that cannot be said once more."""
     return InvalidRequest(
         f"the same submit cannot be made again: {why}",
         next_step="Ask anew with: unified-flux generate --again, and resolve this one.",
     )
+
+
+def has_died(record: Record, place: str) -> bool:
+    """Whether it was an emulator's job in a process that is gone, and nothing of it is here."""
+    return record.emulated and record.place != place and on_disk(record) is None
 
 
 def _elsewhere(record: Record, place: str) -> UnifiedFluxError:
@@ -205,6 +218,11 @@ def _elsewhere(record: Record, place: str) -> UnifiedFluxError:
             charged=record.charged,
             next_step=f"Set {url_name(record.provider)}={record.place} to go on with it.",
         )
+    return ended_with_its_process(record)
+
+
+def ended_with_its_process(record: Record) -> UnifiedFluxError:
+    """The end of a job whose emulator is gone."""
     return NotDelivered(
         "the built-in sandbox that made this job ended with its process; nothing was charged",
         provider=record.provider,

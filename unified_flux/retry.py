@@ -147,7 +147,8 @@ class Talk:
         self.started = self.now = 0.0
         self.retry_after: float | None = None
         self.job: Job | None = None
-        self.sending = self.settled = False
+        # Begun to send; decided; an earlier submit may have been taken, whatever comes of this one.
+        self.sending = self.settled = self.doubted = False
         self.troubles: tuple[str, ...] = ()
 
     @property
@@ -231,12 +232,16 @@ class Talk:
         error.model = error.model or (self._card.model if self._card else None)
         error.job = error.job or self.job
         error.id = error.id or self.id or None
+        if self.doubted and error.charged is Charged.NO:
+            error.charged = Charged.MAYBE
         if self.id and self.job is None and not self.settled:
             yield from self.keep(Settled(self._end(error), id=self.id, error=error))
         return error
 
     def _end(self, error: UnifiedFluxError) -> Phase:
         """What became of a job that no answer ever named."""
+        if self.doubted:
+            return Phase.UNKNOWN
         if not self.sending:
             return Phase.CANCELLED
         return Phase.REFUSED if error.charged is Charged.NO else Phase.UNKNOWN

@@ -123,7 +123,9 @@ def run(flow: Generator[Effect, Answer, T], world: World) -> T:
     except StopIteration as done:
         result: T = done.value
         return result
-    flow.close()
+    finally:
+        # Whatever interrupts it, a flow lets go of its job now, not when it is collected.
+        flow.close()
     stopped = Stopped("stopped before the picture came", job=job, charged=charged)
     stopped.id = id
     raise stopped
@@ -132,8 +134,6 @@ def run(flow: Generator[Effect, Answer, T], world: World) -> T:
 _AFTER = {
     Phase.SENDING: Charged.MAYBE,
     Phase.ACCEPTED: Charged.MAYBE,
-    Phase.FAILED: Charged.NO,
-    Phase.REFUSED: Charged.NO,
 }
 
 

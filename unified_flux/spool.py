@@ -14,7 +14,7 @@ import secrets
 import tempfile
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -155,10 +155,11 @@ class Spool:
                 self.folder = Path(tempfile.mkdtemp(prefix="unified-flux-"))
         return OutcomeUnknown(message)
 
-    def purge(self, older_than: float, most: float) -> None:
+    def purge(self, older_than: float, most: float, spared: Container[str] = ()) -> None:
         """Remove what was fetched more than `older_than` seconds ago, and the oldest beyond `most` bytes.
 
-        What came within the last day stays whatever its size: somebody may be about to save it.
+        What came within the last day stays whatever its size: somebody may be about to save it. So
+        do the paths that are `spared`.
         """
         now = time.time()
         files = sorted(self._files(), reverse=True)
@@ -166,7 +167,8 @@ class Spool:
         for changed, size, path in files:
             age = now - changed
             held += size if age > _FRESH else 0
-            if age > older_than or (held > most and age > _FRESH):
+            too_much = age > older_than or (held > most and age > _FRESH)
+            if too_much and str(path) not in spared:
                 with contextlib.suppress(OSError):
                     path.unlink()
 

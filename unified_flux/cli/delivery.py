@@ -91,9 +91,14 @@ class Delivery:
         names = {**record.names(), "job": image.job.id, "index": image.index}
         count = max(record.count, len(self.result.images))
         path = self.target.path(names, EXTENSION[image.format], image.index, count)
-        # A process may have died between the file and the note of it.
-        same = SpooledFile.found(path, image.sha256) is not None
-        image.save(path, force=self.target.force or same)
+        try:
+            image.save(path, force=self.target.force)
+        except OutputError:
+            # A process may have died, or be at it, between the file and the note of it.
+            if SpooledFile.found(path, image.sha256) is None:
+                raise
+            if image.on_saved is not None:
+                image.on_saved(path.absolute())
         for note in (*image.notes, *self._renamed(path)):
             self.session.note(f"note: {safe(path.name)}: {note}")
         try:

@@ -9,19 +9,21 @@ import click
 
 from unified_flux.cli.group import COMMANDS, print_json
 from unified_flux.cli.options import Number
+from unified_flux.record import KEPT
 
 if TYPE_CHECKING:
     from unified_flux.journal import Journal
     from unified_flux.record import Record
 
-PHASES = ("prepared", "sending", "accepted", "done", "saved", "refused", "failed", "unknown", "cancelled")  # fmt: skip
 _DAY = 86_400_000
 _PROMPT = 40
 _json = click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
 
 
 @click.group("jobs", short_help=COMMANDS["jobs"], invoke_without_command=True)
-@click.option("--phase", type=click.Choice(PHASES), help="Only jobs that stand there.")
+@click.option(
+    "--phase", type=click.Choice([str(phase) for phase in KEPT]), help="Only jobs that stand there."
+)
 @click.option("-p", "--provider", help="Only this provider's.")
 @click.option("-m", "--model", help="Only this model's, as the provider calls it.")
 @click.option("--sandbox/--no-sandbox", default=None, help="Only the sandbox's, or none of them.")
@@ -82,29 +84,16 @@ def show(job: str, as_json: bool) -> None:
 @_json
 def resolve(job: str, charged: bool | None, as_json: bool) -> None:
     """Say what became of JOB, whose outcome nobody could know."""
-    from unified_flux.errors import Charged, InvalidRequest, ProviderError
-
     if charged is None:
         raise click.UsageError("say --charged or --not-charged: what you found in your account")
     journal, record = _find(job)
-    if journal.works_on(record):
-        raise InvalidRequest(f"a process is at work on the job {record.name}")
-    if str(record.phase) not in {"unknown", "sending", "accepted", "done"}:
-        raise InvalidRequest(
-            f"the job {record.name} is {record.phase}: there is nothing to resolve"
-        )
-    word = "charged, and no picture came" if charged else "not charged"
-    error = ProviderError(
-        f"resolved by hand: {word}",
-        charged=Charged.YES if charged else Charged.NO,
-        next_step="Nothing is left to do here; ask anew for another picture.",
-    )
-    journal.resolve(record.id, error)
-    record = journal.get(record.id)
+    record = journal.resolve(record.id, charged=charged)
     if as_json:
         print_json({"schema_version": 1, **_short(record)})
     else:
-        click.echo(f"{record.id} is {record.phase}: {word}")
+        click.echo(
+            f"{record.id} is {record.phase}: {record.trouble.message if record.trouble else ''}"
+        )
 
 
 @command.command("purge")

@@ -12,12 +12,14 @@ from unified_flux.effects import Accepted, Fact, Intent, Saved, Settled
 from unified_flux.errors import Charged, JournalError
 from unified_flux.journal import redaction
 from unified_flux.journal.database import Row
-from unified_flux.journal.tables import charge_columns, dumps, new_row, words
+from unified_flux.journal.tables import charge_columns, dumps, new_row, sayable, words
 from unified_flux.money import Charge
 from unified_flux.record import Record
 from unified_flux.text import safe
-from unified_flux.wire import Phase
+from unified_flux.wire import Job, Phase
 
+# What may be sent, the first time or once more.
+_SENDABLE = frozenset({Phase.PREPARED, Phase.SENDING, Phase.UNKNOWN})
 _STATE = "SELECT number, phase, owner, emulated, destination FROM jobs WHERE id = ?"
 NUMBER = "(SELECT number FROM jobs WHERE id = ?)"
 _EVENT = (
@@ -87,6 +89,17 @@ class Hand:
         self.update(id, {"phase": str(Phase.CANCELLED), "owner": None, "settled_at": self.now})
         self.event(id, Phase.CANCELLED, "nothing was sent")
 
+    def let_go(self, id: str) -> None:
+        """Nobody is at work on it any more, where this process was; what was never sent is cancelled."""
+        row = self.connection.execute(_STATE, (id,)).fetchone()
+        if row is None or row["owner"] != self.token:
+            return
+        if row["phase"] == Phase.PREPARED:
+            self.cancel(id)
+        # An emulator goes with its process.
+        elif not row["emulated"]:
+            self.update(id, {"owner": None})
+
     def keep(self, fact: Fact) -> None:
         """Whatever a flow tells."""
         self.event(fact.id, _CHANGES[type(fact)](self, fact), fact.note)
@@ -103,11 +116,17 @@ class Hand:
         self.event(id, row["phase"], f"written to {safe(said) or 'a file'}")
         left = "SELECT 1 FROM outputs WHERE number = ? AND path IS NULL"
         if not self.connection.execute(left, (row["number"],)).fetchone():
-            self.update(id, {"delivered_at": self.now, "owner": None})
+            self.update(id, {"delivered_at": self.now})
 
     def _intent(self, fact: Intent) -> Phase:
         """Of an outcome that is unknown only an answer or a person decides, no second try."""
-        phase = Phase(self.state(fact.id)["phase"])
+        row = self.state(fact.id)
+        phase = Phase(row["phase"])
+        if phase not in _SENDABLE or row["owner"] != self.token:
+            raise JournalError(
+                f"the job {fact.id} is {phase} and not this process's to send; nothing was sent",
+                next_step="Another process has gone on with it: unified-flux jobs",
+            )
         if phase is not Phase.PREPARED:
             return phase
         self.update(fact.id, self._sending())
@@ -119,7 +138,8 @@ class Hand:
         return fact.phase
 
     def _sending(self) -> dict[str, Any]:
-        return {"phase": str(Phase.SENDING), "sending_at": self.now}
+        maybe = str(Charged.MAYBE)
+        return {"phase": str(Phase.SENDING), "sending_at": self.now, "charged": maybe}
 
     def _accepted(self, fact: Accepted) -> Phase:
         if fact.job is None:
@@ -129,6 +149,7 @@ class Hand:
             "job": fact.job.id,
             "accepted_at": self.now,
             "error": None,
+            "notes": self._notes(fact.job),
             **charge_columns(fact.job.charge, Charged.MAYBE),
         }
         self.update(fact.id, columns)
@@ -136,24 +157,25 @@ class Hand:
         return fact.phase
 
     def _settled(self, fact: Settled) -> Phase:
-        self.update(fact.id, self._decided(fact))
+        columns = self._decided(fact)
+        if fact.phase is Phase.DONE and self.state(fact.id)["phase"] == Phase.SAVED:
+            # It was in hand once: that its provider still has it takes nothing back.
+            del columns["phase"]
+        self.update(fact.id, columns)
         if fact.phase is not Phase.UNKNOWN:
             self._wipe(fact.id)
         for position, url in enumerate(fact.urls):
-            self.connection.execute(_OUTPUT, (fact.id, position, url, None, None, None))
+            self.connection.execute(_OUTPUT, (fact.id, position, sayable(url), None, None, None))
         return fact.phase
 
     def finish(self, done: Settled, saved: Saved) -> None:
         """Both facts of a picture that was fetched as soon as its job was done, in one change."""
-        columns = self._decided(done) | {"phase": str(Phase.SAVED), "saved_at": self.now}
-        row = self.state(saved.id)
-        if row["destination"] is None:
-            columns["owner"] = None
-        self.update(saved.id, columns)
+        self.update(done.id, self._decided(done) | self._in_hand())
+        self._wipe(done.id)
         for position, (url, blob) in enumerate(zip(done.urls, saved.blobs, strict=True)):
             if blob is not None:
                 kept = (blob.sha256, blob.size, str(blob.path))
-                self.connection.execute(_OUTPUT, (saved.id, position, url, *kept))
+                self.connection.execute(_OUTPUT, (saved.id, position, sayable(url), *kept))
         self.event(done.id, done.phase, done.note)
         self.event(saved.id, saved.phase, saved.note)
 
@@ -162,8 +184,7 @@ class Hand:
         if fact.job is not None:
             done = fact.phase is Phase.DONE
             money = charged(fact.job.charge) if done or fact.error is None else fact.error.charged
-            notes = fact.job.notes if self.store_prompts else ()
-            columns |= {"job": fact.job.id, "notes": dumps(notes)}
+            columns |= {"job": fact.job.id, "notes": self._notes(fact.job)}
             columns |= charge_columns(fact.job.charge, money)
         if fact.error is not None:
             said = fact.error.to_json() if self.store_prompts else redaction.told(fact.error)
@@ -185,13 +206,14 @@ class Hand:
                 )
         if None in fact.blobs:
             return Phase.DONE
-        # Where a file was asked for, the job is in hand until that is written.
-        self.connection.execute(
-            "UPDATE jobs SET phase = 'saved', saved_at = ?,"
-            " owner = CASE WHEN destination IS NULL THEN NULL ELSE owner END WHERE id = ?",
-            (self.now, fact.id),
-        )
+        self.update(fact.id, self._in_hand())
         return fact.phase
+
+    def _in_hand(self) -> dict[str, Any]:
+        return {"phase": str(Phase.SAVED), "saved_at": self.now, "owner": None}
+
+    def _notes(self, job: Job) -> str:
+        return dumps(job.notes if self.store_prompts else ())
 
     def _wipe(self, id: str) -> None:
         """What is decided is not sent again: where words are not stored, its bytes go."""

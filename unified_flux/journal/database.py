@@ -12,6 +12,7 @@ import os
 import sqlite3
 import threading
 import time
+import weakref
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -44,6 +45,39 @@ class _Ticket:
     error: Exception | None = None
 
 
+# Every file that is open in this process, for the moment of a fork.
+_EVERY: weakref.WeakSet[Database] = weakref.WeakSet()
+_forking: list[Database] = []
+
+
+def _before_fork() -> None:
+    """SQLite's connections must not be open across a fork: they are opened anew on either side."""
+    _forking[:] = _EVERY
+    for one in _forking:
+        one._lock.acquire()
+        one._shut()
+
+
+def _after_fork() -> None:
+    for one in _forking:
+        one._lock.release()
+    _forking.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork
+    )
+
+
+class _Refused(Exception):
+    """One change of a transaction was not possible."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
 class Database:
     """The file and its one connection, opened when it is first needed.
 
@@ -59,10 +93,8 @@ class Database:
         self._lock = threading.RLock()
         self._waiting: deque[_Ticket] = deque()
         self._open: sqlite3.Connection | None = None
-        self._pid = 0
         self._synced: bool | None = None
-        # A forked child must not close what its parent has open.
-        self._inherited: list[sqlite3.Connection] = []
+        _EVERY.add(self)
 
     def write(self, act: Act, *, durable: bool = True) -> Any:
         """Change something in a transaction and return what `act` returns.
@@ -75,12 +107,23 @@ class Database:
         """
         ticket = _Ticket(act, durable)
         self._waiting.append(ticket)
-        with self._lock:
-            if not ticket.done:
-                self._catch_up()
+        try:
+            with self._lock:
+                if not ticket.done:
+                    self._catch_up()
+        except BaseException:
+            # Who was interrupted before it was written wants it no more.
+            with contextlib.suppress(ValueError):
+                self._waiting.remove(ticket)
+            raise
         if ticket.error is not None:
             raise ticket.error
         return ticket.value
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the file is open at this moment."""
+        return self._open is not None
 
     def later(self, act: Act) -> None:
         """Change something with the next transaction, at the latest when the file is read or closed.
@@ -102,11 +145,9 @@ class Database:
     def close(self) -> None:
         """Let go of the file."""
         with self._lock:
-            if self._open is not None and self._pid == os.getpid():
+            if self._open is not None:
                 self._catch_up()
-                with contextlib.suppress(sqlite3.Error):
-                    self._open.close()
-            self._open = None
+            self._shut()
 
     def _catch_up(self) -> None:
         """Write what was left for later."""
@@ -116,14 +157,17 @@ class Database:
     def _commit(self, batch: list[_Ticket]) -> None:
         try:
             self._transact(batch)
-        except Exception as error:
+        except _Refused as refused:
             if len(batch) > 1:
                 # The fault of one must not be the others'.
                 for ticket in batch:
                     self._commit([ticket])
             else:
-                batch[0].error = error
-                _log.info("the journal did not take a change: %s", safe(error, 200))
+                batch[0].error = self.told(refused.error)
+        except Exception as error:
+            for ticket in batch:
+                ticket.error = self.told(error)
+            _log.info("the journal did not take a change: %s", safe(error, 200))
         except BaseException:
             for ticket in batch:
                 ticket.error = JournalError("the journal was interrupted while it was written")
@@ -133,24 +177,28 @@ class Database:
                 ticket.done = True
 
     def _transact(self, batch: list[_Ticket]) -> None:
-        with self._told():
-            connection = self._connection()
-            durable = any(ticket.durable for ticket in batch)
-            if durable is not self._synced:
-                connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
-                self._synced = durable
-            with _transaction(connection):
-                for ticket in batch:
+        connection = self._connection()
+        durable = any(ticket.durable for ticket in batch)
+        if durable is not self._synced:
+            connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
+            self._synced = durable
+        with _transaction(connection):
+            for ticket in batch:
+                try:
                     ticket.value = ticket.act(connection)
+                except Exception as error:
+                    raise _Refused(error) from error
 
     def _connection(self) -> sqlite3.Connection:
-        if self._open is not None and self._pid != os.getpid():
-            self._inherited.append(self._open)
-            self._open = None
         if self._open is None:
-            self._open, self._pid = self._opened(), os.getpid()
-            self._synced = None
+            self._open, self._synced = self._opened(), None
         return self._open
+
+    def _shut(self) -> None:
+        if self._open is not None:
+            with contextlib.suppress(sqlite3.Error):
+                self._open.close()
+        self._open = None
 
     def _opened(self) -> sqlite3.Connection:
         if sqlite3.sqlite_version_info < OLDEST_SQLITE:
@@ -159,7 +207,7 @@ class Database:
                 next_step="Update Python, or turn the journal off (journal.enabled = false).",
             )
         self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))
+        _make(self.path)
         connection = sqlite3.connect(
             self.path, timeout=self._wait, isolation_level=None, check_same_thread=False
         )
@@ -228,7 +276,7 @@ class Database:
         """A copy of the file as it was, for the program that wrote it."""
         day = time.strftime("%Y%m%d-%H%M%S")
         copy = self.path.with_name(f"{self.path.stem}-version-{version}-{day}.db")
-        os.close(os.open(copy, os.O_RDWR | os.O_CREAT, 0o600))
+        _make(copy)
         with (
             contextlib.closing(sqlite3.connect(self.path)) as source,
             contextlib.closing(sqlite3.connect(copy)) as target,
@@ -243,8 +291,18 @@ class Database:
     def _told(self) -> Iterator[None]:
         try:
             yield
-        except (sqlite3.Error, OSError) as error:
+        except Exception as error:
             raise self.told(error) from error
+
+
+def _make(path: Path) -> None:
+    """An empty file for this user alone, where there is none.
+
+    One that is there is not opened: closing it would drop every lock that SQLite holds on it for
+    this process.
+    """
+    with contextlib.suppress(FileExistsError):
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
 
 
 @contextlib.contextmanager

@@ -6,6 +6,7 @@ SQLite's own file locks are used, since they are the same on every system.
 from __future__ import annotations
 
 import contextlib
+import os
 import secrets
 import sqlite3
 import time
@@ -21,6 +22,7 @@ class Owner:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self.token = secrets.token_hex(8)
+        self.pid = os.getpid()
         for place in (folder.parent, folder):
             place.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._sweep()
@@ -34,6 +36,9 @@ class Owner:
         """Let go; what is still marked is anyone's."""
         with contextlib.suppress(sqlite3.Error, OSError):
             self._lock.close()
+            # A forked child's copy is no lock, and the mark is its parent's.
+            if self.pid != os.getpid():
+                return
             (self._folder / self.token).unlink(missing_ok=True)
 
     def lives(self, token: str) -> bool:
@@ -48,8 +53,9 @@ class Owner:
                 sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", timeout=0, uri=True)
             ) as probe:
                 probe.execute("SELECT 1 FROM sqlite_master").fetchone()
-        except sqlite3.OperationalError as error:
-            return error.sqlite_errorcode == sqlite3.SQLITE_BUSY
+        except sqlite3.Error:
+            # Locked, or not to be told: taking over what is alive would be worse than waiting.
+            return path.exists()
         return False
 
     def _sweep(self) -> None:

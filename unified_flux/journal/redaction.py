@@ -7,11 +7,9 @@ from dataclasses import replace
 from typing import Any
 
 from unified_flux.errors import UnifiedFluxError
-from unified_flux.record import Record
+from unified_flux.record import WORDS, Record
 from unified_flux.report import Report
 
-# The fields that are a person's own words.
-WORDS = ("prompt", "watermark")
 # A shorter word would be found inside others that it has nothing to do with.
 _LEAST = 8
 

@@ -2,29 +2,35 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import cached_property
 from pathlib import Path
 from sqlite3 import Connection
 from typing import Any
 
 from unified_flux.effects import Fact, Intent, Saved, Settled
-from unified_flux.errors import Charged, InvalidRequest, JournalError, UnifiedFluxError
+from unified_flux.errors import (
+    Charged,
+    InvalidRequest,
+    JournalError,
+    ProviderError,
+    UnifiedFluxError,
+)
 from unified_flux.journal.changes import NUMBER, Hand
 from unified_flux.journal.database import Database, Row
 from unified_flux.journal.owner import Owner
 from unified_flux.journal.tables import JOBS, MIGRATIONS, OPEN, read_row
-from unified_flux.record import Record
+from unified_flux.record import UNDECIDED, Record
 from unified_flux.text import safe
 from unified_flux.wire import Job, Phase
 
 FILE = "journal.db"
 # Whoever comes to one of these is worked on by nobody any more.
 _ENDS = frozenset({Phase.SAVED, Phase.REFUSED, Phase.FAILED, Phase.UNKNOWN, Phase.CANCELLED})
-# A job that ended so gave nothing: asking once more is no double.
-_NOTHING = "('refused', 'failed', 'cancelled')"
+# A job that ended so gave nothing and cost nothing: asking once more is no double.
+_NOTHING = "(phase IN ('refused', 'failed', 'cancelled') AND charged = 'no')"
 
 
 class Journal:
@@ -55,6 +61,7 @@ class Journal:
         # What waits for the next fact of the same job.
         self._drafts: dict[str, Record] = {}
         self._done: dict[str, Settled] = {}
+        self._owner: Owner | None = None
         self._opening = threading.Lock()
 
     def now(self) -> int:
@@ -64,9 +71,9 @@ class Journal:
     def close(self) -> None:
         """Let go of the file, and of every job that this process worked on."""
         self._database.close()
-        if "_owner" in self.__dict__:
+        if self._owner is not None:
             self._owner.close()
-            del self.__dict__["_owner"]
+            self._owner = None
 
     # What happens to a job.
 
@@ -83,8 +90,8 @@ class Journal:
         """
         self._take_owner()
         if not at_once and all(record.client_request_id is None for record in records):
-            self._drafts |= {record.id: record for record in records}
-            self._held |= self._drafts.keys()
+            self._drafts.update({record.id: record for record in records})
+            self._held.update(record.id for record in records)
             return list(records)
 
         def act(connection: Connection) -> list[Record]:
@@ -94,12 +101,17 @@ class Journal:
                 found = self._same(hand, record, since)
                 if found is None:
                     hand.insert(record)
+                    # Before anyone else in this process looks: it is in hand.
+                    self._held.add(record.id)
                 kept.append(found or record)
             return kept
 
-        # A power cut may take it: nothing was sent.
-        kept: list[Record] = self._database.write(act, durable=False)
-        self._held |= {new.id for new, old in zip(kept, records, strict=True) if new is old}
+        try:
+            # A power cut may take it: nothing was sent.
+            kept: list[Record] = self._database.write(act, durable=False)
+        except BaseException:
+            self._held.difference_update(record.id for record in records)
+            raise
         return kept
 
     def keep(self, fact: Fact) -> None:
@@ -108,10 +120,10 @@ class Journal:
             # That a job is done its next poll tells as well: this waits for the picture.
             self._done[fact.id] = fact
             return
-        if fact.phase is Phase.CANCELLED and fact.id in self._drafts:
-            del self._drafts[fact.id]
+        draft = self._drafts.pop(fact.id, None)
+        if draft is not None and fact.phase is Phase.CANCELLED:
             return
-        draft, done = self._drafts.get(fact.id), self._done.get(fact.id)
+        done = self._done.get(fact.id)
 
         def act(connection: Connection) -> None:
             hand = self._hand(connection)
@@ -125,17 +137,22 @@ class Journal:
                 hand.keep(fact)
 
         self._database.write(act)
-        self._drafts.pop(fact.id, None)
         self._done.pop(fact.id, None)
-        if fact.phase in _ENDS:
+        if fact.phase in _ENDS and not (isinstance(fact, Saved) and None in fact.blobs):
             self._held.discard(fact.id)
 
     def delivered(self, id: str, position: int, path: Path) -> None:
         """A picture was copied to where it was asked for."""
         # Whoever finds the file and not this note sees by its bytes that it is the one.
-        self._database.later(
+        if self._database.is_open:
+            self._database.later(
+                lambda connection: self._hand(connection).delivered(id, position, str(path))
+            )
+            return
+        self._database.write(
             lambda connection: self._hand(connection).delivered(id, position, str(path))
         )
+        self.close()
 
     def claim(self, id: str) -> bool:
         """Take a job over, where no living process works on it; False where one does."""
@@ -146,17 +163,16 @@ class Journal:
             if self._works_on(hand.state(id)["owner"], id):
                 return False
             hand.update(id, {"owner": token})
+            self._held.add(id)
             return True
 
         taken: bool = self._database.write(act, durable=False)
-        if taken:
-            self._held.add(id)
         return taken
 
     def release(self, ids: Iterable[str]) -> None:
         """Let go of jobs that this process did not bring to an end; what was never sent is cancelled."""
         mine = self._held & set(ids)
-        self._held -= mine
+        self._held.difference_update(mine)
         # Of a draft nothing was sent, and nothing is on disk.
         left = [id for id in mine if self._drafts.pop(id, None) is None]
         if not left:
@@ -168,19 +184,36 @@ class Journal:
             for fact in done:
                 hand.keep(fact)
             for id in left:
-                row = hand.state(id)
-                if row["phase"] == Phase.PREPARED:
-                    hand.cancel(id)
-                # An emulator goes with its process.
-                elif not row["emulated"]:
-                    hand.update(id, {"owner": None})
+                hand.let_go(id)
 
         self._database.write(act, durable=False)
 
-    def resolve(self, id: str, error: UnifiedFluxError) -> None:
-        """The person's own word on a job that nobody could decide; `error.charged` is that word."""
+    def close_job(self, id: str, error: UnifiedFluxError) -> None:
+        """Nobody will ever bring it; `error` says why, and whether it was charged."""
         phase = Phase.REFUSED if error.charged is Charged.NO else Phase.FAILED
         self.keep(Settled(phase, None, error.message, id=id, error=error))
+
+    def resolve(self, id: str, *, charged: bool) -> Record:
+        """The person's own word on a job that nobody here can decide; the job as it is then.
+
+        Raises:
+            InvalidRequest: When it is decided, or a living process works on it.
+        """
+        record = self.get(id)
+        if record.phase not in UNDECIDED:
+            raise InvalidRequest(
+                f"the job {record.name} is {record.phase}: there is nothing to resolve"
+            )
+        if not self.claim(id):
+            raise InvalidRequest(f"a process is at work on the job {record.name}")
+        word = "charged, and no picture came" if charged else "not charged"
+        error = ProviderError(
+            f"resolved by hand: {word}",
+            charged=Charged.YES if charged else Charged.NO,
+            next_step="Nothing is left to do here; ask anew for another picture.",
+        )
+        self.close_job(id, error)
+        return self.get(id)
 
     def purge(self, before: int) -> int:
         """Remove what ended before that time (milliseconds); how many jobs that were."""
@@ -241,6 +274,13 @@ class Journal:
             f"SELECT id, provider, place FROM jobs WHERE {OPEN} ORDER BY number"
         )
 
+    def undelivered(self) -> set[str]:
+        """The files in the spool that somebody has still to write to their places."""
+        rows = self._database.read(
+            f"SELECT spooled FROM outputs JOIN jobs USING (number) WHERE {OPEN} AND spooled IS NOT NULL"
+        )
+        return {row["spooled"] for row in rows}
+
     def done_jobs(self, since: int = 0) -> list[Row]:
         """What has pictures at addresses that are known: id, provider, place."""
         return self._database.read(
@@ -271,15 +311,16 @@ class Journal:
         return id in self._held if owner == mine.token else mine.lives(owner)
 
     def _take_owner(self) -> Owner:
+        """This process's mark; a forked child begins with one of its own, and holds nothing."""
         with self._opening:
+            if self._owner is not None and self._owner.pid != os.getpid():
+                self._owner, self._held, self._drafts, self._done = None, set(), {}, {}
+            if self._owner is None:
+                try:
+                    self._owner = Owner(self.path.parent / "owners")
+                except Exception as error:
+                    raise self._database.told(error) from error
             return self._owner
-
-    @cached_property
-    def _owner(self) -> Owner:
-        try:
-            return Owner(self.path.parent / "owners")
-        except Exception as error:
-            raise self._database.told(error) from error
 
     def _outputs_of(self, number: int) -> list[Row]:
         query = "SELECT * FROM outputs WHERE number = ? ORDER BY position"
@@ -291,7 +332,7 @@ class Journal:
             return None
         rows = hand.connection.execute(
             f"{JOBS} WHERE client_request_id = ? AND request_sha256 = ? AND asked = ?"
-            f" AND prepared_at >= ? AND phase NOT IN {_NOTHING} ORDER BY number",
+            f" AND prepared_at >= ? AND NOT {_NOTHING} ORDER BY number",
             (record.client_request_id, record.digest, record.asked, since),
         ).fetchall()
         for row in rows:

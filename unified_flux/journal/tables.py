@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from decimal import Decimal
+from decimal import ROUND_HALF_EVEN, Decimal
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +104,7 @@ _FIRST = (
     ) STRICT, WITHOUT ROWID
     """,
     f"CREATE INDEX jobs_open ON jobs (number) WHERE {OPEN}",
+    "CREATE INDEX jobs_theirs ON jobs (job) WHERE job IS NOT NULL",
     "CREATE INDEX jobs_same ON jobs (client_request_id, request_sha256, asked)"
     " WHERE client_request_id IS NOT NULL",
     """
@@ -122,19 +123,29 @@ JOBS = "SELECT * FROM jobs JOIN requests USING (number)"
 MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST,)
 
 
-# JSON as the journal keeps it: compact, and the same text for the same content.
-dumps = json.JSONEncoder(
-    ensure_ascii=False, separators=(",", ":"), sort_keys=True, default=str
-).encode
+_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), sort_keys=True, default=str)
+
+
+def dumps(found: Any) -> str:
+    """JSON as the journal keeps it: compact, and the same text for the same content."""
+    return sayable(_ENCODER.encode(found))
+
+
+def sayable(text: str) -> str:
+    """A stranger's text as SQLite can hold it: half an emoji becomes its escape."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def nano(money: Money | None) -> int | None:
-    """An amount in 1e-9 of its unit, None where it is not known or no such whole number."""
+    """An amount in 1e-9 of its unit, to the nearest; None where it is not known or far too large.
+
+    The provider's own figure stays beside it as it came.
+    """
     if money is None:
         return None
-    scaled = money.amount * NANO
-    whole = int(scaled)
-    return whole if whole == scaled and abs(whole) < _LARGEST else None
+    whole = int((money.amount * NANO).to_integral_value(ROUND_HALF_EVEN))
+    lost = whole == 0 and money.amount != 0
+    return whole if abs(whole) < _LARGEST and not lost else None
 
 
 def charge_columns(charge: Charge, charged: Charged) -> dict[str, Any]:
