@@ -9,8 +9,10 @@ import stat
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -483,3 +485,138 @@ def test_marks_of_the_long_dead_are_swept_away(tmp_path: Path) -> None:
             os.utime(path, (0, 0))
         Owner(folder).close()
         assert {path.name for path in folder.iterdir()} == {living.token}
+
+
+def test_two_journals_in_one_process_keep_their_locks(tmp_path: Path) -> None:
+    """Another process that looks in and goes takes no file away from under them."""
+    look = (
+        "import sys; from pathlib import Path; from unified_flux.journal import Journal;"
+        "one = Journal(Path(sys.argv[1])); print(len(one.jobs({}))); one.close()"
+    )
+    with (
+        contextlib.closing(Journal(tmp_path)) as one,
+        contextlib.closing(Journal(tmp_path)) as other,
+    ):
+        one.prepare([record("one")])
+        one.keep(intent("one"))
+        other.prepare([record("other")])
+        other.keep(intent("other"))
+        for facts in ((accepted("one"), done("one")), (accepted("other"), done("other"))):
+            command = [sys.executable, "-c", look, str(tmp_path)]
+            seen = subprocess.run(command, capture_output=True, text=True, check=True)
+            assert seen.stdout == "2\n"
+            for fact in facts:
+                one.keep(fact)
+        assert sorted(rows(one, "SELECT id, phase FROM jobs")) == [
+            ("one", "accepted"),
+            ("other", "accepted"),
+        ]
+
+
+@pytest.mark.parametrize("phase", [Phase.CANCELLED, Phase.REFUSED, Phase.SAVED])
+def test_what_has_ended_is_not_sent(journal: Journal, phase: Phase) -> None:
+    """An intent to pay for a job that is over, or another's, is refused before a byte leaves."""
+    journal.prepare([record()], at_once=True)
+    if phase is Phase.SAVED:
+        for fact in (intent(), accepted(), done(), saved()):
+            journal.keep(fact)
+    else:
+        journal.keep(Settled(phase, id="job1", error=InvalidRequest("x")))
+    with pytest.raises(JournalError, match="not this process's to send"):
+        journal.keep(intent())
+    assert journal.get("job1").phase is phase
+
+
+def test_a_late_release_takes_nothing_from_the_next_owner(tmp_path: Path) -> None:
+    """Who closed its journal has let go already; what another has taken since is the other's."""
+    with (
+        contextlib.closing(Journal(tmp_path)) as one,
+        contextlib.closing(Journal(tmp_path)) as other,
+        contextlib.closing(Journal(tmp_path)) as third,
+    ):
+        one.prepare([record()])
+        one.keep(intent())
+        one.close()
+        assert other.claim("job1")
+        one.release(["job1"])
+        assert not third.claim("job1")
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+def test_a_forked_child_begins_anew(tmp_path: Path) -> None:
+    """It opens the file for itself, under a mark of its own, and leaves its parent's jobs alone."""
+    script = """
+import os, sys
+sys.path.insert(0, sys.argv[2])
+from pathlib import Path
+from test_journal import Journal, accepted, intent, record
+journal = Journal(Path(sys.argv[1]))
+journal.prepare([record("parent")])
+journal.keep(intent("parent"))
+child = os.fork()
+if child == 0:
+    taken = journal.claim("parent")
+    journal.prepare([record("child")])
+    journal.keep(intent("child"))
+    journal.close()
+    os._exit(int(taken))
+_, status = os.waitpid(child, 0)
+assert status == 0, "the child took its parent's job"
+journal.keep(accepted("parent"))
+other = Journal(Path(sys.argv[1]))
+assert not other.claim("parent"), "the child let go of its parent's mark"
+assert other.claim("child")
+journal.close()
+other.close()
+print("good")
+"""
+    command = [sys.executable, "-c", script, str(tmp_path), str(Path(__file__).parent)]
+    finished = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert finished.stdout == "good\n", finished.stderr
+
+
+def test_half_a_letter_of_a_stranger_is_kept_as_its_escape(journal: Journal) -> None:
+    """A broken text in an answer costs neither the fact nor the job."""
+    journal.prepare([record()])
+    journal.keep(intent())
+    journal.keep(Accepted(Phase.ACCEPTED, replace(JOB, notes=("half \ud83d",)), id="job1"))
+    urls = ("https://pictures.example/\ud83d.png",)
+    journal.keep(Settled(Phase.DONE, JOB, id="job1", urls=urls))
+    journal.keep(saved())
+    assert journal.get("job1").outputs[0].url == "https://pictures.example/\\ud83d.png"
+
+
+def test_a_picture_that_is_saved_after_closing_is_noted_at_once(journal: Journal) -> None:
+    """Nothing waits for a next transaction that never comes."""
+    journal.prepare([record(destination="/somewhere/fox.png")])
+    for fact in (intent(), accepted(), done(), saved()):
+        journal.keep(fact)
+    journal.close()
+    journal.delivered("job1", 0, Path("/somewhere/fox.png"))
+    assert rows(journal, "SELECT delivered_at IS NULL FROM jobs") == [(0,)]
+
+
+def test_a_locked_file_is_waited_for_once_by_all(tmp_path: Path) -> None:
+    """Several facts that wait for one lock fail together, not one after the other."""
+    with contextlib.closing(Journal(tmp_path, wait=0.2)) as journal:
+        journal.prepare([record(f"job{number}") for number in range(8)], at_once=True)
+        with contextlib.closing(sqlite3.connect(journal.path, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            with ThreadPoolExecutor(8) as pool:
+                started = time.monotonic()
+                facts = [intent(f"job{number}") for number in range(8)]
+                faults = list(pool.map(_fault_of(journal), facts))
+            waited = time.monotonic() - started
+    assert all("locked" in fault for fault in faults)
+    assert waited < 8 * 0.2
+
+
+def _fault_of(journal: Journal) -> Callable[[Intent], str]:
+    def keep(fact: Intent) -> str:
+        try:
+            journal.keep(fact)
+        except JournalError as error:
+            return str(error)
+        return "kept"
+
+    return keep

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sqlite3
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -431,3 +433,57 @@ def test_a_journal_that_fails_after_paying_costs_no_picture(served: SandboxServe
     others[0].close()
     assert image.bytes
     assert any("another program has it locked" in note for note in image.notes)
+
+
+def test_threads_that_wish_the_same_pay_once(served: SandboxServer) -> None:
+    """The same request and id from many threads at once is one job; the others are told."""
+    with client(served, "rivya") as one, ThreadPoolExecutor(4) as pool:
+
+        def wish(number: int) -> str:
+            try:
+                request = ImageRequest(prompt=READY, client_request_id=f"order-{number // 4}")
+                return str(one.generate(request).jobs[0])
+            except UnifiedFluxError as error:
+                return error.message
+
+        ends = list(pool.map(wish, range(40)))
+    assert paid(served, "rivya") == 10
+    assert all("rivya/" in end or "another process is at work" in end for end in ends)
+
+
+def test_a_picture_on_its_way_to_its_file_is_not_purged(served: SandboxServer) -> None:
+    """However old: the journal knows that somebody has still to write it."""
+    with client(served, "rivya") as one:
+        result = one.generate(ImageRequest(prompt=READY), destination="fox.png")
+        loose = one.generate(ImageRequest(prompt=READY))
+    waiting, gone = result.images[0].blob.path, loose.images[0].blob.path
+    for path in (waiting, gone):
+        os.utime(path, (0, 0))
+    with client(served, "rivya") as one:
+        one.generate(ImageRequest(prompt=READY))
+    assert waiting.exists()
+    assert not gone.exists()
+
+
+def test_a_failed_rescue_takes_nothing_back(served: SandboxServer) -> None:
+    """A job that was in hand once stays so, though its provider has the picture no more."""
+    with client(served, "rivya") as one:
+        image = one.generate(ImageRequest(prompt="a fox sandbox:ready")).images[0]
+        image.blob.path.unlink()
+        emulator: Any = served.emulators["rivya"]
+        emulator._files.clear()
+        (found,) = one.rescuing()
+        assert found.error is not None
+        assert one.journal is not None
+        assert one.journal.get(found.record.id).phase is Phase.SAVED
+        assert one.recover() == []
+
+
+def test_a_person_resolves_from_the_library_too(served: SandboxServer) -> None:
+    """`resolve` says what was found in the account."""
+    dies(served, "vtrix", "sending")
+    (found,) = recovered(served, "vtrix")
+    with client(served, "vtrix") as one:
+        assert one.resolve(found.record.id, charged=False).phase is Phase.REFUSED
+        with pytest.raises(InvalidRequest, match="nothing to resolve"):
+            one.resolve(found.record.id, charged=True)
