@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 import threading
-from collections.abc import Container
+from collections.abc import Callable, Container
 from dataclasses import dataclass, field
 from functools import cached_property
 from urllib.parse import urlsplit
@@ -51,6 +51,7 @@ class Access:
     emulated: bool
     _mark: str = field(default_factory=lambda: secrets.token_hex(8))
     _lock: threading.Lock = field(default_factory=threading.Lock)
+    _purged: threading.Event = field(default_factory=threading.Event)
 
     @cached_property
     def sandbox(self) -> bool:
@@ -66,10 +67,16 @@ class Access:
         """Where jobs live that are made through it: no other place knows them."""
         return f"emulator {self._mark}" if self.emulated else self.adapter.base
 
-    def purge_spool(self, spared: Container[str] = ()) -> None:
-        """Remove old pictures, and the oldest of too many, but for those that are `spared`."""
+    def purge_spool(self, spared: Callable[[], Container[str]]) -> None:
+        """Remove old pictures, and the oldest of too many, but for those that are `spared`.
+
+        Once in this object's life: a full spool takes a while to look through.
+        """
+        if self._purged.is_set():
+            return
+        self._purged.set()
         days, most = self.config.get("spool_days"), self.config.get("spool_mb")
-        self.spool.purge(days * _DAY, most * _MB, spared)
+        self.spool.purge(days * _DAY, most * _MB, spared())
 
     @cached_property
     def key_mark(self) -> str | None:

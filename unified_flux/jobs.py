@@ -9,7 +9,7 @@ import random
 import secrets
 import time
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -111,8 +111,7 @@ class Jobs:
         drafts, translations = self._drafts(order)
         # A missing key is told before anything is written down.
         self.access.check_key()
-        there = self.journal is not None and self.journal.path.exists()
-        self.access.purge_spool(self.journal.undelivered() if self.journal and there else ())
+        self.access.purge_spool(self._undelivered)
         same_within = None if order.again else self.config.get("journal.same_within")
         kept = drafts
         if self.journal is not None:
@@ -302,6 +301,10 @@ class Jobs:
     @property
     def _has_journal(self) -> bool:
         return self.journal is not None and self.journal.path.exists()
+
+    def _undelivered(self) -> Container[str]:
+        """The spooled files that somebody has still to write to their places."""
+        return self.journal.undelivered() if self.journal and self._has_journal else ()
 
     def _let_go(self, ids: Sequence[str]) -> None:
         """A result that is here, or an error that tells of money, outweighs a journal that fails."""
