@@ -38,6 +38,7 @@ from unified_flux.recovery import (
     has_died,
     next_flow,
     not_again,
+    on_disk,
     rebuilt,
 )
 from unified_flux.references import open_references
@@ -130,6 +131,9 @@ class Jobs:
     def taken_up(self, record: Record, *, resubmit: bool = False) -> Flow:
         """The flow that goes on with a record, which is taken when it starts and let go at its end."""
         journal = self.journal if record.id else None
+        if record.phase is Phase.SAVED and on_disk(record):
+            # A picture that is here is handed over whoever is at work on its file.
+            return (yield from next_flow(self._taken(record)))
         if journal is not None and not journal.claim(record.id):
             raise _busy(record)
         try:
@@ -139,15 +143,7 @@ class Jobs:
             ask = self._ask(record)
             if resubmit and record.phase is Phase.UNKNOWN and record.submit is None:
                 ask.translation = self._same_translation(record)
-            taken = Taken(
-                record=record,
-                ask=ask,
-                place=self.access.place,
-                now=journal.now() if journal else 0,
-                key_mark=self.access.key_mark,
-                resubmit=resubmit,
-            )
-            return (yield from next_flow(taken))
+            return (yield from next_flow(self._taken(record, ask, resubmit)))
         finally:
             self._let_go([record.id])
 
@@ -301,6 +297,16 @@ class Jobs:
     @property
     def _has_journal(self) -> bool:
         return self.journal is not None and self.journal.path.exists()
+
+    def _taken(self, record: Record, ask: Ask | None = None, resubmit: bool = False) -> Taken:
+        return Taken(
+            record=record,
+            ask=ask or self._ask(record),
+            place=self.access.place,
+            now=self.journal.now() if self.journal else 0,
+            key_mark=self.access.key_mark,
+            resubmit=resubmit,
+        )
 
     def _undelivered(self) -> Container[str]:
         """The spooled files that somebody has still to write to their places."""

@@ -131,6 +131,13 @@ def resume_command(job: Job | str) -> str:
     return f"unified-flux resume {shlex.quote(str(job))}"
 
 
+def in_doubt(record: Record) -> UnifiedFluxError:
+    """The error of a job that is unknown, as long as it is."""
+    error = record.trouble or OutcomeUnknown("nobody knows whether it was taken")
+    error.next_step = _after_unknown(error)
+    return error
+
+
 def _after_unknown(error: UnifiedFluxError) -> str | None:
     id = error.id
     if id is None:

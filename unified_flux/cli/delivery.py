@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import sys
 import time
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from unified_flux.cli.group import print_json
 from unified_flux.cli.session import Session
 from unified_flux.errors import Charged, OutputError, UnifiedFluxError
 from unified_flux.images import EXTENSION, SUFFIXES
-from unified_flux.output import Target, write_sidecar
+from unified_flux.output import Target, sidecar, write_sidecar
 from unified_flux.report import Report
 from unified_flux.result import Failed, Image, ImageResult
 from unified_flux.spool import SpooledFile
@@ -91,23 +90,34 @@ class Delivery:
         names = {**record.names(), "job": image.job.id, "index": image.index}
         count = max(record.count, len(self.result.images))
         path = self.target.path(names, EXTENSION[image.format], image.index, count)
+        # The picture comes last: where it stands, all of it does, whenever a process dies.
+        told = self._tell_beside(path, image)
         try:
             image.save(path, force=self.target.force)
         except OutputError:
             # A process may have died, or be at it, between the file and the note of it.
             if SpooledFile.found(path, image.sha256) is None:
+                if told:
+                    sidecar(path).unlink(missing_ok=True)
                 raise
             if image.on_saved is not None:
                 image.on_saved(path.absolute())
         for note in (*image.notes, *self._renamed(path)):
             self.session.note(f"note: {safe(path.name)}: {note}")
-        try:
-            # One that is there already tells of the same picture, from when it was first written.
-            with contextlib.suppress(FileExistsError):
-                write_sidecar(path, self._sidecar(image), force=self.target.force)
-        except OSError as error:
-            click.echo(f"error: no sidecar beside {safe(path)}: {error.strerror}", err=True)
         return path
+
+    def _tell_beside(self, path: Path, image: Image) -> bool:
+        """Write the sidecar, where none tells of the same picture already; whether one was written."""
+        try:
+            write_sidecar(path, self._sidecar(image), force=self.target.force)
+        except FileExistsError:
+            return False
+        except OSError as error:
+            # Of a place that takes nothing at all, the picture tells in better words.
+            if path.parent.is_dir():
+                click.echo(f"error: no sidecar beside {safe(path)}: {error.strerror}", err=True)
+            return False
+        return True
 
     def _renamed(self, path: Path) -> tuple[str, ...]:
         wanted = self.target.wanted_format

@@ -41,6 +41,7 @@ class Watch:
         self._started = time.monotonic()
         self._open: dict[str, None] = {}
         self._sending: set[str] = set()
+        self._unknown: list[str] = []
         self._begun = False
         self.emulated = False
         self.journalled = True
@@ -56,6 +57,8 @@ class Watch:
         _log.info(
             "%s%s%s", event.phase, f" {job}" if job else "", f": {event.note}" if event.note else ""
         )
+        if event.phase is Phase.UNKNOWN and isinstance(event, Fact):
+            self._unknown.append(event.id)
         if isinstance(event, Fact):
             (self._sending.add if event.phase is Phase.SENDING else self._sending.discard)(event.id)
         if job and event.phase in {Phase.SAVED, Phase.FAILED}:
@@ -87,7 +90,7 @@ class Watch:
         self.stop()
         if isinstance(error, KeyboardInterrupt):
             self._tell_what_goes_on()
-            error.args = (*self._open, *self._sending)
+            error.args = (*self._open, *self._sending, *self._unknown)
 
     def stop(self) -> None:
         """Take the live line away: what is printed next stays."""
@@ -101,6 +104,9 @@ class Watch:
             return
         for job in self._open:
             click.echo(f"{safe(job)} is accepted and goes on: {resume_command(job)}", err=True)
+        for id in self._unknown:
+            known = f"unified-flux jobs resolve {id} says what you find in your account"
+            click.echo(f"nobody knows whether {id} was taken; {known}", err=True)
         if self._sending and not self.journalled:
             click.echo("a paid submit was on its way: look at your account", err=True)
         elif self._begun and self.journalled and not self._open:

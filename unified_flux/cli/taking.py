@@ -17,7 +17,9 @@ from unified_flux.cli.session import Session, open_session, read_config
 from unified_flux.client import Client
 from unified_flux.errors import ConfigurationError, UnifiedFluxError
 from unified_flux.journal import Journal, Row
+from unified_flux.outcomes import in_doubt
 from unified_flux.output import Target
+from unified_flux.record import Record
 from unified_flux.result import Recovered
 from unified_flux.text import safe
 from unified_flux.wire import Phase
@@ -41,8 +43,12 @@ class Taking:
         click.echo(f"error: {safe(name)}: {error}", err=True)
 
 
-def take_up(values: dict[str, Any], listed: Listed, each: Each) -> int:
-    """Take up what `listed` finds, with the clients' `each`, and return the exit code."""
+def take_up(values: dict[str, Any], listed: Listed, each: Each, *, all_open: bool = False) -> int:
+    """Take up what `listed` finds, with the clients' `each`, and return the exit code.
+
+    Args:
+        all_open: Whether everything open was meant, so that what stays open is told as well.
+    """
     taking = Taking()
     with Watch(values["quiet"]) as watch:
         for provider in _providers(values, listed):
@@ -56,7 +62,7 @@ def take_up(values: dict[str, Any], listed: Listed, each: Each) -> int:
             with session.client as client:
                 for one in each(client):
                     _hand_over(session, one, taking, lines=not values["as_json"])
-    return _end(values, taking, _left_to_others(values))
+    return _end(values, taking, _tell_what_stays(values, taking) if all_open else 0)
 
 
 def _providers(values: dict[str, Any], listed: Listed) -> list[str]:
@@ -85,7 +91,7 @@ def _hand_over(
 ) -> None:
     """Write the pictures of one job to where they were meant to go, and say so."""
     record = one.record
-    facts = {"id": record.id, "job": str(record.job) if record.job else None, "provider": record.provider}  # fmt: skip
+    facts = _facts(record)
     if one.result is None:
         error = one.error or UnifiedFluxError("it did not come")
         # Nothing was ever paid for these, and nobody has to do anything about them.
@@ -115,18 +121,41 @@ def _hand_over(
         click.echo(delivery.line(image, path))
 
 
-def _left_to_others(values: dict[str, Any]) -> int:
-    """How many open jobs a living process works on."""
+def _facts(record: Record) -> dict[str, Any]:
+    job = str(record.job) if record.job else None
+    return {"id": record.id, "job": job, "provider": record.provider}
+
+
+def _tell_what_stays(values: dict[str, Any], taking: Taking) -> int:
+    """Say what only others can go on with: living processes, whose number is returned, and the person."""
     journal = open_journal(read_config(values))
     if journal is None or not journal.path.exists():
         return 0
     try:
-        return sum(journal.works_on(journal.get(row["id"])) for row in journal.open_jobs())
+        busy = sum(journal.works_on(journal.get(row["id"])) for row in journal.open_jobs())
+        unknown = journal.jobs({"phase": str(Phase.UNKNOWN)})
     finally:
         journal.close()
+    if busy:
+        what = "1 job is" if busy == 1 else f"{busy} jobs are"
+        _note(values, f"{what} left to the process at work on it")
+    told = {facts["id"] for facts, _ in taking.failed}
+    for record in unknown:
+        if record.id not in told and values["provider"] in {None, record.provider}:
+            taking.fail(_facts(record), in_doubt(record))
+    return busy
 
 
-def _end(values: dict[str, Any], taking: Taking, busy: int) -> int:
+def _note(values: dict[str, Any], text: str) -> None:
+    if not values["quiet"]:
+        click.echo(text, err=True)
+
+
+def _jobs(count: int) -> str:
+    return "1 job is" if count == 1 else f"{count} jobs are"
+
+
+def _end(values: dict[str, Any], taking: Taking, staying: int) -> int:
     done, closed, failed = taking.done, taking.closed, taking.failed
     if values["as_json"]:
         said = {
@@ -136,11 +165,8 @@ def _end(values: dict[str, Any], taking: Taking, busy: int) -> int:
             "failed": _said(failed),
         }
         print_json(said)
-    elif not (done or closed or failed or busy):
+    elif not (done or closed or failed or staying):
         click.echo("nothing is left behind")
-    if busy and not values["quiet"]:
-        what = "1 job is" if busy == 1 else f"{busy} jobs are"
-        click.echo(f"{what} left to the process at work on it", err=True)
     if not failed:
         return 0
     return PARTLY_DONE if done else max(error.exit_code for _, error in failed)

@@ -96,8 +96,8 @@ class Hand:
             return
         if row["phase"] == Phase.PREPARED:
             self.cancel(id)
-        # An emulator goes with its process.
-        elif not row["emulated"]:
+        # An emulator goes with its process; a picture may be on its way to its file.
+        elif not row["emulated"] and row["phase"] != Phase.SAVED:
             self.update(id, {"owner": None})
 
     def keep(self, fact: Fact) -> None:
@@ -116,7 +116,7 @@ class Hand:
         self.event(id, row["phase"], f"written to {safe(said) or 'a file'}")
         left = "SELECT 1 FROM outputs WHERE number = ? AND path IS NULL"
         if not self.connection.execute(left, (row["number"],)).fetchone():
-            self.update(id, {"delivered_at": self.now})
+            self.update(id, {"delivered_at": self.now, "owner": None})
 
     def _intent(self, fact: Intent) -> Phase:
         """Of an outcome that is unknown only an answer or a person decides, no second try."""
@@ -170,7 +170,7 @@ class Hand:
 
     def finish(self, done: Settled, saved: Saved) -> None:
         """Both facts of a picture that was fetched as soon as its job was done, in one change."""
-        self.update(done.id, self._decided(done) | self._in_hand())
+        self.update(done.id, self._decided(done) | self._in_hand(saved.id))
         self._wipe(done.id)
         for position, (url, blob) in enumerate(zip(done.urls, saved.blobs, strict=True)):
             if blob is not None:
@@ -206,11 +206,13 @@ class Hand:
                 )
         if None in fact.blobs:
             return Phase.DONE
-        self.update(fact.id, self._in_hand())
+        self.update(fact.id, self._in_hand(fact.id))
         return fact.phase
 
-    def _in_hand(self) -> dict[str, Any]:
-        return {"phase": str(Phase.SAVED), "saved_at": self.now, "owner": None}
+    def _in_hand(self, id: str) -> dict[str, Any]:
+        """Where a file was asked for, it is this process's until that is written."""
+        columns = {"phase": str(Phase.SAVED), "saved_at": self.now}
+        return columns if self.state(id)["destination"] else columns | {"owner": None}
 
     def _notes(self, job: Job) -> str:
         return dumps(job.notes if self.store_prompts else ())

@@ -331,6 +331,7 @@ _TROUBLES = (
     ("no space", "the disk is full", f"Free space there, set another UNIFIED_FLUX_HOME, {_OFF}"),
     ("readonly", "it may not be written", f"Set another UNIFIED_FLUX_HOME, {_OFF}"),
     ("read-only", "it may not be written", f"Set another UNIFIED_FLUX_HOME, {_OFF}"),
+    ("unable to open", "it may not be written", f"Set another UNIFIED_FLUX_HOME, {_OFF}"),
     ("permission", "it may not be written", f"Set another UNIFIED_FLUX_HOME, {_OFF}"),
     ("not a database", "it is no SQLite file", "Move it away; a new one is begun."),
     ("malformed", "it is damaged", "Move it away, keep it, and look at it with sqlite3's .recover."),
