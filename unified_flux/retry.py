@@ -236,6 +236,8 @@ class Talk:
             error.charged = Charged.MAYBE
         if self.id and self.job is None and not self.settled:
             yield from self.keep(Settled(self._end(error), id=self.id, error=error))
+        untold = [trouble for trouble in self.troubles if trouble not in error.message]
+        error.message = "; ".join([error.message, *untold])
         return error
 
     def _end(self, error: UnifiedFluxError) -> Phase:

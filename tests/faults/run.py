@@ -19,12 +19,16 @@ ROOT = Path(__file__).resolve().parents[2]
 if __name__ == "__main__":
     sys.path.insert(0, str(ROOT / "tests"))
 
-from faults import matrix  # noqa: E402
+from faults import disks, kills, matrix  # noqa: E402
 
 PAGE = ROOT / "docs" / "reliability.md"
 # A section runs its part: Markdown for the page, and every promise that was broken.
 Section = Callable[[], tuple[str, list[str]]]
-SECTIONS: dict[str, Section] = {"matrix": matrix.table}
+SECTIONS: dict[str, Section] = {
+    "matrix": matrix.table,
+    "kills": kills.table,
+    "disks": disks.table,
+}
 
 
 def main(arguments: list[str]) -> int:
