@@ -142,7 +142,8 @@ def stand_ins() -> list[Trial]:
             ("from `accepted` on", KEPT, "before accepted 1"),
             ("from the download on", KEPT, "before fetch 1"),
             ("from `saved` on", KEPT, "before saved 1"),
-            ("from the target file on", KEPT, "before open in out .part 2"),
+            ("from the sidecar on", KEPT, "before open in out .part 2"),
+            ("from the target file on", KEPT, "before open in out .part 3"),
         )
     ]  # fmt: skip
 

@@ -220,6 +220,8 @@ def fifty(folder: Path, seed: int) -> None:
 
 def main(mode: str, folder: str, *rest: str) -> None:
     """What the process was started for."""
+    # Whoever started the proof in the background has interrupts ignored, and its children too.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     if mode == "fifty":
         fifty(Path(folder), int(rest[0]))
         return
