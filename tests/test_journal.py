@@ -620,3 +620,19 @@ def _fault_of(journal: Journal) -> Callable[[Intent], str]:
         return "kept"
 
     return keep
+
+
+def test_many_may_open_a_new_journal_at_once(tmp_path: Path) -> None:
+    """Whoever comes first makes the tables; nobody takes them for another program's."""
+    for number in range(12):
+        folder = tmp_path / str(number)
+        journals = [Journal(folder) for _ in range(6)]
+
+        def begin(named: tuple[int, Journal]) -> None:
+            named[1].prepare([record(f"job{named[0]}")], at_once=True)
+
+        with ThreadPoolExecutor(6) as pool:
+            list(pool.map(begin, enumerate(journals)))
+        assert len(journals[0].jobs({})) == 6
+        for journal in journals:
+            journal.close()

@@ -230,8 +230,12 @@ class Database:
 
     def _recognise(self, connection: sqlite3.Connection) -> None:
         """Refuse, before anything is changed, what is not ours or not yet ours to understand."""
+        # One look at both: another process may make the tables at this very moment.
+        connection.execute("BEGIN")
         version = _version(connection)
-        if version == 0 and connection.execute("SELECT 1 FROM sqlite_master").fetchone():
+        foreign = connection.execute("SELECT 1 FROM sqlite_master").fetchone() and not version
+        connection.execute("ROLLBACK")
+        if foreign:
             raise JournalError(
                 f"{self.path} is a database of something else; it was not touched",
                 next_step="Move it away, or set another UNIFIED_FLUX_HOME.",
