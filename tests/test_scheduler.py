@@ -140,7 +140,12 @@ def test_a_signature_in_an_address_stays_out_of_the_log(caplog: pytest.LogCaptur
     [
         ([], False, ""),
         ([Phase.SENDING], False, "unified-flux recover goes on with what was begun\n"),
-        ([Phase.ACCEPTED], False, "r/m/1 is accepted and goes on: unified-flux resume r/m/1\n"),
+        (
+            [Phase.ACCEPTED],
+            False,
+            "r/m/1 is accepted and goes on: unified-flux resume r/m/1\n"
+            "unified-flux recover goes on with what was begun\n",
+        ),
         (
             [Phase.ACCEPTED, Phase.SAVED],
             False,

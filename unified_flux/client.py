@@ -302,7 +302,7 @@ class Client:
         """The same, one by one as they are done."""
         rows = self._jobs.needed_journal().open_jobs()
         ids = [row["id"] for row in rows if row["provider"] == self.provider]
-        return self._jobs.each(ids, self._world())
+        return self._jobs.each(ids, self._world(), only_open=True)
 
     def rescuing(self, since: int = 0) -> Iterator[Recovered]:
         """Fetch every picture again whose address is known and that is on no disk here.

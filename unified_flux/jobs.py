@@ -182,9 +182,11 @@ class Jobs:
             job_id=found.id,
         )
 
-    def each(self, ids: Iterable[str], world: World) -> Iterator[Recovered]:
+    def each(
+        self, ids: Iterable[str], world: World, *, only_open: bool = False
+    ) -> Iterator[Recovered]:
         """Take up several, a few at a time; those that a living process works on are left to it."""
-        tasks = (partial(self._recovered, id, world) for id in ids)
+        tasks = (partial(self._recovered, id, world, only_open) for id in ids)
         return (one for one in run_each(tasks, world) if one is not None)
 
     def needed_journal(self) -> Journal:
@@ -275,12 +277,13 @@ class Jobs:
             record = self.journal.get(record.id) if self.journal and record.id else record
         return self.outcomes([record], ends).result()
 
-    def _recovered(self, id: str, world: World) -> Recovered | None:
+    def _recovered(self, id: str, world: World, only_open: bool) -> Recovered | None:
         journal = self.needed_journal()
         record = Record(id=id, provider=self.adapter.name, model="", family="", place="")
         try:
             record = journal.get(id)
-            if journal.works_on(record):
+            # Its process may have brought it to its end since it was listed.
+            if journal.works_on(record) or (only_open and not record.is_open):
                 return None
             if has_died(record, self.access.place):
                 error = ended_with_its_process(record)

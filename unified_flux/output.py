@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import secrets
@@ -84,7 +85,8 @@ class Target:
                 for kind in formats:
                     path = self.path(values, EXTENSION[kind], index, len(names))
                     _free(path)
-                    _free(sidecar(path))
+                    if told_sha256(sidecar(path)) is None:
+                        _free(sidecar(path))
 
     @property
     def _fields(self) -> set[str]:
@@ -180,6 +182,16 @@ def write_sidecar(picture: Path, facts: Mapping[str, Any], *, force: bool = Fals
     target = sidecar(picture)
     write_whole(target, [json_text(facts).encode(), b"\n"], force=force)
     return target
+
+
+def told_sha256(beside: Path) -> str | None:
+    """The picture that a sidecar tells of; None where the file is none of ours, or not there."""
+    try:
+        found = json.loads(beside.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return None
+    ours = isinstance(found, dict) and "schema_version" in found and "job" in found
+    return str(found.get("sha256")) if ours else None
 
 
 def sidecar(picture: Path) -> Path:

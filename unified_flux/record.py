@@ -25,6 +25,7 @@ WORDS = ("prompt", "watermark")
 KEPT = tuple(
     phase for phase in Phase if phase not in {Phase.UPLOADING, Phase.RUNNING, Phase.FETCHING}
 )
+_BEGUN = frozenset({Phase.PREPARED, Phase.SENDING, Phase.ACCEPTED, Phase.DONE})
 UNDECIDED = frozenset({Phase.SENDING, Phase.UNKNOWN, Phase.ACCEPTED, Phase.DONE})
 # What a file is named after where the prompt was not to be stored: enough to tell two apart.
 _SHORT = 12
@@ -209,6 +210,12 @@ class Record:
             "index": self.asked,
             "job": self.job_id,
         }
+
+    @property
+    def is_open(self) -> bool:
+        """Whether somebody has to go on with it."""
+        waits = self.destination is not None and self.delivered_at is None
+        return self.phase in _BEGUN or (self.phase is Phase.SAVED and waits)
 
     def to_json(self) -> dict[str, Any]:
         """The record as `jobs show --json` prints it; of the submit's body only whether it is kept."""

@@ -168,7 +168,7 @@ def interrupted_unheard() -> list[Verdict]:
         (scene.folder / "unified-flux.toml").write_text("read_timeout = 1\n")
         words = "sandbox:slow-answer-9 sandbox:ready"
         cases, arguments = scene.generate("vtrix", count=2, words=words)
-        process = scene.start("-m", "unified_flux", *arguments)
+        process = scene.start(str(VICTIM), "cli", str(scene.folder), "--", *arguments)
         # The same words again are answered at once: only one of them is awaited.
         while sorted(scene.phases(living=True).values()) != ["saved", "sending"]:
             if process.poll() is not None:

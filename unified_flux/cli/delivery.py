@@ -16,7 +16,7 @@ from unified_flux.cli.group import print_json
 from unified_flux.cli.session import Session
 from unified_flux.errors import Charged, OutputError, UnifiedFluxError
 from unified_flux.images import EXTENSION, SUFFIXES
-from unified_flux.output import Target, sidecar, write_sidecar
+from unified_flux.output import Target, sidecar, told_sha256, write_sidecar
 from unified_flux.report import Report
 from unified_flux.result import Failed, Image, ImageResult
 from unified_flux.spool import SpooledFile
@@ -108,8 +108,13 @@ class Delivery:
 
     def _tell_beside(self, path: Path, image: Image) -> bool:
         """Write the sidecar, where none tells of the same picture already; whether one was written."""
+        beside = told_sha256(sidecar(path))
+        if beside == image.sha256:
+            return False
         try:
-            write_sidecar(path, self._sidecar(image), force=self.target.force)
+            # One of ours without its picture was left by a process that died between the two.
+            left = beside is not None and not path.exists()
+            write_sidecar(path, self._sidecar(image), force=self.target.force or left)
         except FileExistsError:
             return False
         except OSError as error:

@@ -109,5 +109,5 @@ class Watch:
             click.echo(f"nobody knows whether {id} was taken; {known}", err=True)
         if self._sending and not self.journalled:
             click.echo("a paid submit was on its way: look at your account", err=True)
-        elif self._begun and self.journalled and not self._open:
+        elif self._begun and self.journalled:
             click.echo("unified-flux recover goes on with what was begun", err=True)
