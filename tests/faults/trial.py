@@ -293,7 +293,8 @@ class Trial:
         if on_its_way:
             self._bring(found, calm=calm)
             return
-        if found:
+        # The command tells of what is unknown until it is resolved.
+        if any(phase != "unknown" or one.exit_code != 9 for one in found):
             self._broke(f"there was nothing to recover, and it did: {found[0].error}")
         if phase == "unknown":
             self._decide(settings, row["id"], calm=calm)
