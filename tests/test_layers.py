@@ -55,6 +55,7 @@ PLANTED = {
     "unified_flux/recovery.py": "unified_flux.jobs",
     "unified_flux/jobs.py": "unified_flux.client",
     "unified_flux/client.py": "unified_flux.cli.group",
+    "unified_flux/reports/page.py": "unified_flux.cli.group",
     "unified_flux/cli/live.py": "stevedore",
     "unified_flux/sandbox/rivya.py": "unified_flux.flow",
     "plugins/rivya.py": "socket",
