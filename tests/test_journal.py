@@ -289,11 +289,11 @@ def test_an_older_journal_is_led_forwards_with_a_copy_of_it(
     newer = database.Database(journal.path, (*tables.MIGRATIONS, added), 1.0)
     assert newer.read("SELECT id, tag FROM jobs")[0]["tag"] is None
     newer.close()
-    (copy,) = journal.path.parent.glob("journal-version-1-*.db")
+    (copy,) = journal.path.parent.glob("journal-version-2-*.db")
     assert stat.S_IMODE(copy.stat().st_mode) == 0o600
     with contextlib.closing(sqlite3.connect(copy)) as old:
         assert old.execute("SELECT id FROM jobs").fetchall() == [("job1",)]
-        assert old.execute("PRAGMA user_version").fetchone() == (1,)
+        assert old.execute("PRAGMA user_version").fetchone() == (2,)
 
 
 def test_a_migration_that_fails_changes_nothing(journal: Journal) -> None:
@@ -305,7 +305,7 @@ def test_a_migration_that_fails_changes_nothing(journal: Journal) -> None:
     with pytest.raises(JournalError):
         newer.read("SELECT 1")
     newer.close()
-    assert rows(journal, "PRAGMA user_version") == [(1,)]
+    assert rows(journal, "PRAGMA user_version") == [(2,)]
     assert journal.get("job1").phase is Phase.PREPARED
 
 

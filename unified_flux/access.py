@@ -37,6 +37,13 @@ def open_journal(config: Config) -> Journal | None:
     )
 
 
+def answers_here(adapter: Adapter, config: Config) -> bool:
+    """Whether the configured address and key are those of a sandbox on this machine."""
+    key = config.key(adapter.name)
+    local = is_loopback(urlsplit(adapter.base).hostname or "")
+    return local and key is not None and key.for_sandbox
+
+
 @dataclass(frozen=True)
 class Access:
     """How one client reaches its provider: a transport that is made when it is first needed.
@@ -56,11 +63,7 @@ class Access:
     @cached_property
     def sandbox(self) -> bool:
         """Whether an emulator answers, in this process or behind a local port."""
-        if self.emulated:
-            return True
-        key = self.config.key(self.adapter.name)
-        local = is_loopback(urlsplit(self.adapter.base).hostname or "")
-        return local and key is not None and key.for_sandbox
+        return self.emulated or answers_here(self.adapter, self.config)
 
     @property
     def place(self) -> str:

@@ -10,17 +10,19 @@ from typing import Self
 from unified_flux import config as configuration, flow, registry
 from unified_flux.access import Access, open_journal
 from unified_flux.adapter import Adapter
+from unified_flux.compare import Candidate, candidate
 from unified_flux.config import Config, check_base_url, check_options
-from unified_flux.contract import Card
+from unified_flux.contract import Card, find
 from unified_flux.effects import Answer, Effect, Event
 from unified_flux.errors import InvalidRequest, UnifiedFluxError
 from unified_flux.flow import Flow
 from unified_flux.jobs import Jobs, no_job
 from unified_flux.money import Money
 from unified_flux.outcomes import resume_command
+from unified_flux.pricing import Quote
 from unified_flux.record import Record
 from unified_flux.recovery import is_missing
-from unified_flux.report import Policy
+from unified_flux.report import UNKNOWN_PRICE, Policy
 from unified_flux.request import ImageRequest
 from unified_flux.result import ImageResult, Recovered
 from unified_flux.scheduler import World, run, run_all
@@ -142,6 +144,31 @@ class Client:
         """
         return self._jobs.card(model)
 
+    def find(self, model: str | None = None) -> Card | None:
+        """The same, None where the provider has no such model."""
+        return find(self.adapter.cards, model or self.config.get("model"))
+
+    def candidate(self, request: ImageRequest) -> Candidate:
+        """What this provider would make of a request, for how much, and what stands against it."""
+        order = self._jobs.order(request)
+        return candidate(
+            request,
+            order.card,
+            order.references,
+            adapter=self.adapter,
+            budget=self._jobs.budget,
+            policy=self.policy,
+        )
+
+    def was_made(self, request: ImageRequest) -> bool:
+        """Whether `generate` would return an earlier job of the same request, see docs/journal.md."""
+        return self._jobs.was_made(self._jobs.order(request))
+
+    @property
+    def allows_unknown_price(self) -> bool:
+        """Whether what nobody can price may pass under a limit."""
+        return UNKNOWN_PRICE in self.policy.allow
+
     def translate(self, request: ImageRequest) -> Translation:
         """What would be sent, and what became of each field. Sends nothing, needs no key.
 
@@ -158,6 +185,16 @@ class Client:
         """
         order = self._jobs.order(request)
         return self.adapter.translate(request, order.card, order.references)
+
+    def quote(self, request: ImageRequest) -> Quote:
+        """What the pictures will cost, as far as anybody knows; whether or not they are possible.
+
+        Sends nothing and needs no key. See docs/cost.md for what a quote rests on.
+
+        Raises:
+            InvalidRequest: When the model is unknown or a reference unusable.
+        """
+        return self.candidate(request).quote
 
     def wire(self, translation: Translation) -> tuple[WireRequest, ...]:
         """The exchanges up to the paid one, as data, unsigned; nothing is sent."""
@@ -176,6 +213,7 @@ class Client:
         again: bool = False,
         destination: str | Path | None = None,
         force: bool = False,
+        max_cost: str | Money | None = None,
     ) -> ImageResult:
         """Make the pictures: each is at most one accepted paid submit.
 
@@ -185,17 +223,21 @@ class Client:
             destination: A path, folder or template that the pictures are meant for. Nothing is
                 written there now: the journal keeps it, so that `unified-flux recover` can.
             force: Whether a file may be overwritten there.
+            max_cost: The most that all pictures together may cost: `0.50 USD`, `8 credits:rivya`.
 
         Raises:
             TranslationError: When the request cannot be said; nothing was sent.
             MissingKey: When there is no key; nothing was sent.
+            SpendLimitExceeded: When a limit would be passed, or nobody knows; nothing was sent.
             JournalError: When the journal cannot be written; nothing was sent.
             OutcomeUnknown, JobTimeout, DownloadFailed: When money may be gone and no picture is
                 here; `job`, `id` and `next_step` say how to go on.
             ProviderError: When the provider refused; `charged` says whether it cost.
             UnifiedFluxError: Where several pictures failed, the others' errors are its `siblings`.
         """
-        order = self._jobs.order(request, again=again, destination=destination, force=force)
+        order = self._jobs.order(
+            request, again=again, destination=destination, force=force, max_cost=max_cost
+        )
         world = self._world()
         with self._jobs.prepared(order) as asks:
             new = [ask for _, ask in asks if ask is not None]
@@ -215,11 +257,12 @@ class Client:
         again: bool = False,
         destination: str | Path | None = None,
         force: bool = False,
+        max_cost: str | Money | None = None,
     ) -> Job:
         """Have one picture begun: the job, once it is accepted; `wait` brings the picture.
 
         Args:
-            again, destination, force: As for `generate`.
+            again, destination, force, max_cost: As for `generate`.
 
         Raises:
             InvalidRequest: When the request asks for several pictures; submit each for itself.
@@ -227,7 +270,9 @@ class Client:
         """
         if (request.n or 1) > 1:
             raise InvalidRequest("submit begins one picture; call it once for each of the n")
-        order = self._jobs.order(request, again=again, destination=destination, force=force)
+        order = self._jobs.order(
+            request, again=again, destination=destination, force=force, max_cost=max_cost
+        )
         with self._jobs.prepared(order) as ((record, ask),):
             if ask is None and record.job is not None:
                 return record.job

@@ -7,14 +7,17 @@ argument > shell environment > .env in the working folder > unified-flux.toml, o
 from __future__ import annotations
 
 import os
-import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 from unified_flux.addresses import is_loopback, split_url
 from unified_flux.errors import ConfigurationError, InvalidRequest, MissingKey
+from unified_flux.limits import Limit
+from unified_flux.money import parse_amount
+from unified_flux.prices import Rates, Tariff
 from unified_flux.report import Policy
 from unified_flux.secret import Secret
 from unified_flux.settings import (
@@ -28,12 +31,10 @@ from unified_flux.settings import (
     variable,
 )
 from unified_flux.text import did_you_mean, safe
+from unified_flux.toml_settings import project_file, read_file
 
-PROJECT_FILE = "unified-flux.toml"
-# A few settings take a few lines; hostile TOML of megabytes takes the parser seconds.
-MAX_FILE_BYTES = 256 * 1024
-
-
+# In the place of a provider's name: the one whose price in USD is the lowest.
+CHEAPEST = "cheapest"
 # What the loader or the interpreter obeys: never ours to set, and odd enough in a .env to mention.
 _LOADER = (
     "LD_PRELOAD",
@@ -45,8 +46,6 @@ _LOADER = (
 )
 
 
-# A key under a name of one's own invention would be shown with the settings.
-_LIKE_A_KEY = ("key", "token", "secret", "password")
 _PROXIES = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY")
 _BUNDLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 
@@ -157,9 +156,37 @@ class Config:
 
     def options(self, provider: str) -> dict[str, str]:
         """A provider's own settings, such as Vtrix's envelope."""
-        prefix = f"providers.{provider}."
+        return {name: str(value) for name, value in self._below(f"providers.{provider}.").items()}
+
+    @property
+    def tariff(self) -> Tariff:
+        """The user's own prices, and what credits are worth."""
+        return Tariff(rows=self._below("prices."), rates=Rates(self._below("credits.")))
+
+    @property
+    def limits(self) -> tuple[Limit, ...]:
+        """The spend limits."""
+        return tuple(self._below("limits.").values())
+
+    @property
+    def max_increase(self) -> Decimal:
+        """How much more than the first a fallback may cost, as a share of its price.
+
+        Raises:
+            ConfigurationError: When it is no percentage.
+        """
+        said = self.get("fallback_max_increase")
+        share = parse_amount(said.removesuffix("%")) if said.endswith("%") else None
+        if share is None or share < 0:
+            raise ConfigurationError(
+                f'fallback_max_increase must be a percentage such as "20%", not {safe(said, 40)}'
+            )
+        return share / 100
+
+    def _below(self, prefix: str) -> dict[str, Any]:
+        """The values whose names begin so, by the rest of their names."""
         return {
-            name.removeprefix(prefix): str(found.value)
+            name.removeprefix(prefix): found.value
             for name, found in self.values.items()
             if name.startswith(prefix)
         }
@@ -206,11 +233,10 @@ def load(
     _add(config, _variables(config, shell, "the environment"), "the environment", 1)
     dotenv = folder / ".env"
     _add(config, _variables(config, _dotenv(config, dotenv), ".env"), ".env", 2)
-    project, table = _project_file(folder)
-    _add(config, _settings(config, table, str(project)), str(project), 3)
-    user = user_file or user_config_file()
-    _add(config, _settings(config, _toml(user), str(user)), str(user), 4)
-    config.files = [path for path in (dotenv, project, user) if path.is_file()]
+    project, user = project_file(folder), read_file(user_file or user_config_file())
+    for rank, file in ((3, project), (4, user)):
+        _add(config, file.settings(config.providers), str(file.path), rank)
+    config.files = [path for path in (dotenv, project.path, user.path) if path.is_file()]
     return config
 
 
@@ -275,78 +301,6 @@ def _dotenv(config: Config, path: Path) -> dict[str, str]:
     if loader:
         config.warnings.append(f".env sets {', '.join(loader)}: not ours to set, ignored")
     return {name: value for name, value in found.items() if value is not None}
-
-
-def _project_file(folder: Path) -> tuple[Path, dict[str, Any]]:
-    own = folder / PROJECT_FILE
-    if own.is_file():
-        return own, _toml(own)
-    shared = folder / "pyproject.toml"
-    if not shared.is_file() or b"unified-flux" not in shared.read_bytes():
-        return own, {}
-    tools = _toml(shared).get("tool", {})
-    table = tools.get("unified-flux", {}) if isinstance(tools, dict) else {}
-    if not isinstance(table, dict):
-        raise ConfigurationError(f"{shared}: tool.unified-flux must be a table")
-    return (shared if table else own), table
-
-
-def _toml(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        return {}
-    try:
-        if path.stat().st_size > MAX_FILE_BYTES:
-            raise ConfigurationError(f"{path} is larger than {MAX_FILE_BYTES // 1024} KB")
-        return tomllib.loads(path.read_text("utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise ConfigurationError(f"{path} cannot be read: {safe(error, 160)}") from None
-
-
-def _settings(config: Config, table: Mapping[str, Any], source: str) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for name, value in table.items():
-        if name == "providers":
-            found |= _provider_settings(config, value, source)
-        elif name in BY_NAME:
-            found[name] = typed(BY_NAME[name], value, source)
-        elif isinstance(value, dict) and any(known.startswith(f"{name}.") for known in BY_NAME):
-            inner = {f"{name}.{key}": one for key, one in value.items()}
-            found |= _settings(config, inner, source)
-        else:
-            known = [*BY_NAME, "providers"]
-            raise ConfigurationError(
-                f'{source} has "{safe(name, 60)}", which is no setting{did_you_mean(name, known)}',
-                next_step=f"Known: {', '.join(known)}.",
-            )
-    return found
-
-
-def _provider_settings(config: Config, tables: Any, source: str) -> dict[str, Any]:
-    if not isinstance(tables, dict):
-        raise ConfigurationError(f"{source}: providers must hold a table for each provider")
-    found: dict[str, Any] = {}
-    for provider, table in tables.items():
-        if provider not in config.providers:
-            raise ConfigurationError(
-                f"{source} has settings for {safe(provider, 60)}, which is not installed"
-                f"{did_you_mean(provider, config.providers)}"
-            )
-        if not isinstance(table, dict):
-            raise ConfigurationError(f"{source}: providers.{provider} must be a table")
-        for name, value in table.items():
-            found[_provider_setting(provider, name, value, source)] = value
-    return found
-
-
-def _provider_setting(provider: str, name: str, value: Any, source: str) -> str:
-    """The name that a provider's setting is kept under."""
-    if any(word in name.lower() for word in _LIKE_A_KEY):
-        raise ConfigurationError(
-            f"{source} holds a key; keys belong into {key_name(provider)} or .env"
-        )
-    if not isinstance(value, str):
-        raise ConfigurationError(f"{source}: providers.{provider}.{safe(name, 60)} must be a text")
-    return url_name(provider) if name == "base_url" else f"providers.{provider}.{name}"
 
 
 def network_variables() -> list[str]:

@@ -17,6 +17,7 @@ from typing import Any
 
 from unified_flux.errors import ConfigurationError, InvalidRequest, Problem
 from unified_flux.geometry import nearest_ratio, parse_ratio
+from unified_flux.prices import PriceRow, read_rows
 from unified_flux.text import did_you_mean, safe
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -67,6 +68,11 @@ class Card:
         """Rules for input images; empty where the model takes none."""
         found: Mapping[str, Any] = self.facts.get("references", {})
         return found
+
+    @cached_property
+    def prices(self) -> tuple[PriceRow, ...]:
+        """What is stated of its price; empty where nobody states one."""
+        return read_rows(list(self.facts.get("prices", ())), self.provider)
 
     @cached_property
     def leaves(self) -> Mapping[str, Mapping[str, Any]]:
@@ -136,15 +142,20 @@ def load_answers(provider: str, package: str = "unified_flux.schemas") -> Checke
     return Checker(json.loads(file.read_text("utf-8")) if file.is_file() else {})
 
 
+def find(cards: tuple[Card, ...], wanted: str) -> Card | None:
+    """The card whose model id or family is `wanted`, None where there is none."""
+    return next((card for card in cards if wanted in {card.model, card.family}), None)
+
+
 def choose(cards: tuple[Card, ...], wanted: str) -> Card:
     """The card whose model id or family is `wanted`.
 
     Raises:
         InvalidRequest: When there is none, with the nearest name and all names.
     """
-    for card in cards:
-        if wanted in {card.model, card.family}:
-            return card
+    card = find(cards, wanted)
+    if card is not None:
+        return card
     names = dict.fromkeys(name for card in cards for name in (card.family, card.model))
     message = f'{cards[0].provider} has no model "{safe(wanted, 60)}"{did_you_mean(wanted, names)}'
     raise InvalidRequest(

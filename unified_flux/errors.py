@@ -95,6 +95,7 @@ class UnifiedFluxError(Exception):
     Attributes:
         id: Our own name of the job, where the journal may know it.
         siblings: Where several pictures failed, the errors of the others.
+        steps: Where there was a choice of providers, those that were considered, as plain JSON.
     """
 
     usual_exit_code: ClassVar[int] = 1
@@ -124,6 +125,7 @@ class UnifiedFluxError(Exception):
         self.next_step = next_step
         self.id: str | None = None
         self.siblings: tuple[UnifiedFluxError, ...] = ()
+        self.steps: tuple[dict[str, Any], ...] = ()
 
     @property
     def exit_code(self) -> int:
@@ -145,8 +147,12 @@ class UnifiedFluxError(Exception):
             lines.append(_MONEY[self.charged])
         if self.next_step:
             lines.append(self.next_step)
-        lines += [f"and another picture: {sibling}" for sibling in self.siblings]
+        lines += [f"and {self._whose(sibling)}: {sibling}" for sibling in self.siblings]
         return "\n".join(lines)
+
+    def _whose(self, sibling: UnifiedFluxError) -> str:
+        same = sibling.provider in {None, self.provider}
+        return "another picture" if same else str(sibling.provider)
 
     def to_json(self) -> dict[str, Any]:
         """The error as the object that `--json` prints under `error`."""
@@ -162,6 +168,8 @@ class UnifiedFluxError(Exception):
             "next_step": self.next_step,
             "problems": [problem.to_json() for problem in self.problems],
         }
+        if self.steps:
+            found["steps"] = list(self.steps)
         if self.siblings:
             found["siblings"] = [sibling.to_json() for sibling in self.siblings]
         return found

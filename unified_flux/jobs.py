@@ -18,6 +18,7 @@ from typing import Any
 
 from unified_flux.access import Access
 from unified_flux.adapter import Adapter
+from unified_flux.budget import Budget
 from unified_flux.config import Config
 from unified_flux.contract import Card, choose
 from unified_flux.errors import (
@@ -29,6 +30,7 @@ from unified_flux.errors import (
 from unified_flux.fetching import Finished
 from unified_flux.flow import Ask, Flow
 from unified_flux.journal import Journal
+from unified_flux.money import Money
 from unified_flux.outcomes import Outcomes, resume_command
 from unified_flux.output import Target
 from unified_flux.record import Record, canonical, draft, payload_digest
@@ -42,7 +44,7 @@ from unified_flux.recovery import (
     rebuilt,
 )
 from unified_flux.references import open_references
-from unified_flux.report import Policy
+from unified_flux.report import UNKNOWN_PRICE, Policy
 from unified_flux.request import ImageRequest
 from unified_flux.result import ImageResult, Recovered
 from unified_flux.retry import Pace, slip
@@ -61,6 +63,7 @@ class Order:
     Attributes:
         again: Pay once more, though the same was asked before.
         destination: Where the pictures are meant to go; `force` allows to overwrite there.
+        max_cost: The most that all its pictures may cost together.
     """
 
     request: ImageRequest
@@ -69,6 +72,7 @@ class Order:
     again: bool = False
     destination: str | Path | None = None
     force: bool = False
+    max_cost: str | Money | None = None
 
     @property
     def brings_references(self) -> bool:
@@ -107,9 +111,10 @@ class Jobs:
 
         Raises:
             TranslationError: When the request cannot be said.
-            MissingKey, JournalError: When nothing may be sent.
+            MissingKey, JournalError, SpendLimitExceeded: When nothing may be sent.
         """
         drafts, translations = self._drafts(order)
+        limits = self.budget.limits(order.max_cost, drafts[0].quote)
         # A missing key is told before anything is written down.
         self.access.check_key()
         self.access.purge_spool(self._undelivered)
@@ -117,7 +122,10 @@ class Jobs:
         kept = drafts
         if self.journal is not None:
             kept = self.journal.prepare(
-                drafts, same_within=same_within, at_once=order.brings_references
+                drafts,
+                same_within=same_within,
+                at_once=order.brings_references,
+                limits=limits,
             )
         uploads: dict[str, str] = {}
         try:
@@ -127,6 +135,16 @@ class Jobs:
             ]
         finally:
             self._let_go([one.id for one in drafts])
+
+    def was_made(self, order: Order) -> bool:
+        """Whether the same was asked for before, under the same client_request_id, and something may come of it."""
+        journal = self.journal
+        if journal is None or order.again or not order.request.client_request_id:
+            return False
+        if not self._has_journal:
+            return False
+        within = self.config.get("journal.same_within")
+        return any(journal.has_same(one, within) for one in self._drafts(order)[0])
 
     def taken_up(self, record: Record, *, resubmit: bool = False) -> Flow:
         """The flow that goes on with a record, which is taken when it starts and let go at its end."""
@@ -143,6 +161,8 @@ class Jobs:
             ask = self._ask(record)
             if resubmit and record.phase is Phase.UNKNOWN and record.submit is None:
                 ask.translation = self._same_translation(record)
+                if journal is not None:
+                    journal.submit_again(record, self.budget.limits(None, record.quote))
             return (yield from next_flow(self._taken(record, ask, resubmit)))
         finally:
             self._let_go([record.id])
@@ -211,6 +231,7 @@ class Jobs:
         pictures = request.pictures()
         one_by_one = request.n is not None
         translations = [self._said(one, order) if one_by_one else whole for one in pictures]
+        quoted = self.budget.quote(whole)
         asked = canonical(request, order.references)
         asked_each = enumerate(zip(pictures, translations, strict=True), 1)
         destination = Target(str(order.destination)).absolute if order.destination else None
@@ -226,6 +247,9 @@ class Jobs:
                 asked=number,
                 seed=picture.seed,
                 client_request_id=request.client_request_id,
+                tags=request.tags,
+                project=self.config.get("project"),
+                quote=quoted,
                 destination=destination,
                 force=order.force,
                 key=str(uuid.uuid4()),
@@ -330,6 +354,17 @@ class Jobs:
                 self.journal.delivered(id, position, path)
         except UnifiedFluxError as error:
             _log.info("%s is not in the journal: %s", path, error.message)
+
+    @cached_property
+    def budget(self) -> Budget:
+        """What this client's pictures may cost."""
+        return Budget(
+            provider=self.adapter.name,
+            config=self.config,
+            journal=self.journal,
+            is_sandbox=lambda: self.access.sandbox,
+            unknown_allowed=UNKNOWN_PRICE in self.policy.allow,
+        )
 
     @cached_property
     def pace(self) -> Pace:

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 from enum import StrEnum
+from fractions import Fraction
 from typing import Any
+
+from unified_flux.text import safe
+
+USD = "USD"
+CREDITS = "credits:"
 
 
 class Basis(StrEnum):
@@ -37,9 +44,62 @@ class Money:
             raise TypeError(f"cannot add {other.unit} to {self.unit}")
         return Money(self.amount + other.amount, self.unit)
 
+    def times(self, count: int | Fraction) -> Money:
+        """So many of it; exact, as every price is a decimal and every share of one too."""
+        product = Fraction(self.amount) * count
+        return Money(decimal_of(product), self.unit)
+
     def __str__(self) -> str:
-        word = "credits" if self.unit.startswith("credits:") else self.unit
+        word = "credits" if self.unit.startswith(CREDITS) else self.unit
         return f"{self.amount:f} {word}"
+
+
+def decimal_of(number: Fraction, places: int = 18) -> Decimal:
+    """A fraction as a decimal without needless zeros; beyond `places` it is rounded up."""
+    scaled = -(-number.numerator * 10**places // number.denominator)
+    digits = str(abs(scaled)).rjust(places + 1, "0")
+    text = f"{digits[:-places]}.{digits[-places:]}".rstrip("0").rstrip(".")
+    return Decimal(f"-{text}" if scaled < 0 else text)
+
+
+def parse_money(said: object, provider: str | None = None) -> Money:
+    """What a person wrote as an amount with its unit: `0.5 USD`, `$0.5`, `8 credits:rivya`.
+
+    Args:
+        provider: Whose credits are meant where a text says `credits` alone.
+
+    Raises:
+        ValueError: With what is wrong and the nearest text that would do.
+    """
+    text = str(said).strip() if isinstance(said, (str, int, float)) else ""
+    text = f"{text[1:]} {USD}" if text.startswith("$") else text
+    match = re.fullmatch(r"([-+.0-9eE]+)\s*([^\s0-9].*)?", text)
+    amount = parse_amount(match[1]) if match else None
+    if match is None or amount is None:
+        raise ValueError(
+            f'must be an amount and its unit, such as "0.50 USD", not {safe(said, 60)}'
+        )
+    word = (match[2] or "").strip()
+    if not word:
+        raise ValueError(
+            f'has no unit; write "{amount:f} USD" or "{amount:f} credits:{provider or "PROVIDER"}"'
+        )
+    if amount <= 0:
+        raise ValueError(f"must be above 0, not {amount:f}")
+    return Money(amount, parse_unit(word, provider))
+
+
+def parse_unit(word: object, provider: str | None = None) -> str:
+    """A unit as we spell it. Raises ValueError for anything but one of ours."""
+    text = str(word).strip() if isinstance(word, str) else ""
+    if text.upper() == USD:
+        return USD
+    if text.lower() in {"credit", "credits"} and provider:
+        return f"{CREDITS}{provider}"
+    if re.fullmatch(r"credits:[A-Za-z0-9][A-Za-z0-9_.-]*", text):
+        return text
+    near = f"credits:{provider or 'PROVIDER'}"
+    raise ValueError(f'must be in one unit, USD or {near}, not "{safe(word, 40)}"')
 
 
 def parse_amount(value: object) -> Decimal | None:
@@ -87,7 +147,7 @@ class Charge:
             "amount": amount,
             "unit": unit,
             "basis": str(self.basis),
-            "usd": amount if unit == "USD" else None,
+            "usd": amount if unit == USD else None,
         }
 
 

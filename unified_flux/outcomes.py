@@ -65,6 +65,7 @@ class Outcomes:
             records=tuple(self.records),
             request=request,
             references=references,
+            quote=first.quote.times(len(self.records)),
             sandbox=first.sandbox,
             seconds=max(image.seconds for image in images),
         )

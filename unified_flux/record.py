@@ -14,6 +14,7 @@ from typing import Any
 from unified_flux import errors
 from unified_flux.errors import Charged, UnifiedFluxError
 from unified_flux.money import Charge
+from unified_flux.pricing import Quote
 from unified_flux.report import Report
 from unified_flux.request import ImageRequest
 from unified_flux.translation import Translation, shown
@@ -79,12 +80,14 @@ class Record:
         place: Where it lives: the provider's address, or an emulator in some process.
         request: The whole request as plain JSON, see `canonical`; `asked` tells which of its n.
         payload: What is sent, local bytes as name, size and SHA-256.
+        tags, project: What its cost is reported under.
         expects: What the picture should be, see `Translation.expected`.
         sources: The files of the local references, as far as they are files.
         destination: The absolute path, folder or template that was asked for; None where none was.
         key: The idempotency key; `key_mark` tells whether the provider's key is still the same.
         submit_url, submit_headers, submit_body: The exact paid submit, where it may be sent again.
         job_id: The provider's name of the job.
+        quote: What it was said to cost before.
         charged, charge: Whether money was taken, and how much.
         error: What ended it badly, as `UnifiedFluxError.to_json` says it.
         owner: The process that works on it.
@@ -104,6 +107,8 @@ class Record:
     asked: int = 1
     seed: int | None = None
     client_request_id: str | None = None
+    tags: tuple[str, ...] = ()
+    project: str | None = None
     expects: dict[str, Any] = field(default_factory=dict)
     sources: tuple[str | None, ...] = ()
     destination: str | None = None
@@ -115,6 +120,7 @@ class Record:
     submit_body: bytes | None = None
     phase: Phase = Phase.PREPARED
     job_id: str | None = None
+    quote: Quote = field(default_factory=Quote)
     charged: Charged = Charged.NO
     charge: Charge = field(default_factory=Charge)
     error: dict[str, Any] | None = None
@@ -130,8 +136,9 @@ class Record:
 
     @cached_property
     def digest(self) -> str:
-        """What makes two requests the same: all that was asked, of whom."""
-        return _sha256([self.provider, self.model, self.place, self.request])
+        """What makes two requests the same: all that was asked, of whom; labels ask for nothing."""
+        asked = {name: value for name, value in self.request.items() if name != "tags"}
+        return _sha256([self.provider, self.model, self.place, asked])
 
     @cached_property
     def payload_sha256(self) -> str:
@@ -229,6 +236,8 @@ class Record:
             "family": self.family,
             "place": self.place,
             "client_request_id": self.client_request_id,
+            "tags": list(self.tags),
+            "project": self.project,
             "request": self.request,
             "asked": self.asked,
             "payload": self.payload,
@@ -236,6 +245,7 @@ class Record:
             "destination": self.destination,
             "idempotency_key": self.key,
             "can_be_sent_again": self.submit is not None,
+            "quote": self.quote.to_json(),
             "charged": str(self.charged),
             "charge": {**self.charge.to_json(), "raw": self.charge.raw},
             "outputs": [one.to_json() for one in self.outputs],

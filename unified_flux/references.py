@@ -21,7 +21,7 @@ from typing import IO
 from unified_flux import images
 from unified_flux.addresses import objection
 from unified_flux.errors import InvalidRequest, Problem
-from unified_flux.request import Reference
+from unified_flux.request import ImageRequest, Reference
 from unified_flux.text import safe
 from unified_flux.wire import BLOCK, OpenedReference, Source
 
@@ -53,6 +53,18 @@ def open_references(references: Sequence[Reference]) -> tuple[OpenedReference, .
     return tuple(opened)
 
 
+def opened(request: ImageRequest) -> ImageRequest:
+    """The request with its references opened: so several providers can be asked, a pipe's reader too.
+
+    Raises:
+        InvalidRequest: Listing every one that cannot be used, and why.
+    """
+    if not request.references:
+        return request
+    kept = tuple(Reference(one) for one in open_references(request.references))
+    return replace(request, references=kept)
+
+
 class _Unusable(Exception):
     """Why a reference cannot be used; `open_references` makes one error of all."""
 
@@ -60,6 +72,8 @@ class _Unusable(Exception):
 def open_reference(reference: Reference) -> OpenedReference:
     """Open one reference."""
     origin = reference.origin
+    if isinstance(origin, OpenedReference):
+        return origin
     if isinstance(origin, str) and origin[:5].lower() == "data:":
         return _examine(_DataUri(origin), reference.name)
     if isinstance(origin, str) and "://" in origin[:12]:

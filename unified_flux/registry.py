@@ -14,9 +14,10 @@ from importlib import metadata
 from typing import Any
 
 from unified_flux.adapter import API_VERSION, Adapter
-from unified_flux.config import Config
+from unified_flux.config import CHEAPEST, Config
+from unified_flux.contract import find
 from unified_flux.errors import ConfigurationError, MissingKey
-from unified_flux.settings import key_name
+from unified_flux.settings import CALL, key_name
 from unified_flux.text import did_you_mean, safe
 
 ADAPTERS = "unified_flux.adapters"
@@ -143,6 +144,11 @@ def choose_provider(config: Config, *, sandbox: bool = False) -> str:
         ConfigurationError: When several have keys and none is chosen.
     """
     chosen, keys = config.get("provider"), config.keys()
+    if chosen == CHEAPEST:
+        raise ConfigurationError(
+            f"{CHEAPEST} is another provider for each request, and this needs one",
+            next_step="Say which with -p.",
+        )
     if chosen or len(keys) == 1:
         return str(chosen or keys[0])
     if sandbox:
@@ -159,11 +165,42 @@ def choose_provider(config: Config, *, sandbox: bool = False) -> str:
     )
 
 
+def choose_providers(config: Config, *, sandbox: bool = False) -> tuple[tuple[str, ...], bool]:
+    """The providers that a request may go to, in their order, and whether the cheapest comes first.
+
+    One that the caller names is asked alone. Else those of `fallback` follow the configured one; and
+    `cheapest` chooses among all that have a key, or in the sandbox an emulator.
+
+    Raises:
+        MissingKey: When nothing is configured.
+        ConfigurationError: When a name is not installed, or several have keys and none is chosen.
+    """
+    chosen = config.values.get("provider")
+    for name in config.get("fallback"):
+        if name not in config.providers:
+            raise ConfigurationError(
+                f"fallback names {safe(name, 60)}, which is not installed"
+                f"{did_you_mean(name, config.providers)}"
+            )
+    if chosen is not None and chosen.value == CHEAPEST:
+        ready = tuple(one.name for one in installed(EMULATORS)) if sandbox else config.keys()
+        if not ready:
+            raise MissingKey(
+                f"{CHEAPEST} is chosen, and no provider has a key",
+                next_step=f"Set {' or '.join(map(key_name, config.providers))}; --sandbox needs none.",
+            )
+        return ready, True
+    first = (chosen.value,) if chosen else ()
+    if config.get("fallback") and not (chosen and chosen.source == CALL):
+        return tuple(dict.fromkeys((*first, *config.get("fallback")))), False
+    return (choose_provider(config, sandbox=sandbox),), False
+
+
 def _first_emulated(model: str) -> str:
     """A provider with an emulator that has the model; a plugin that is broken stands in no one's way."""
     emulated = [one.name for one in installed(EMULATORS)]
     for name in emulated:
         with contextlib.suppress(ConfigurationError):
-            if any(model in {card.model, card.family} for card in make_adapter(name).cards):
+            if find(make_adapter(name).cards, model):
                 return name
     return emulated[0]

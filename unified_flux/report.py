@@ -27,6 +27,8 @@ LOSSES = {
     ),
     "approximate": ("aspect_ratio", "resolution", "width", "height"),
 }
+# No loss of a field, but allowed in the same breath: to pay what nobody can price, under a limit.
+UNKNOWN_PRICE = "unknown-price"
 
 
 class Outcome(StrEnum):
@@ -137,7 +139,8 @@ class Policy:
     """Which losses the caller allowed; none by default.
 
     Args:
-        allow: Words such as `drop:seed` and `approximate:aspect_ratio`.
+        allow: Words such as `drop:seed` and `approximate:aspect_ratio`; `unknown-price` lets what
+            nobody can price pass under a spend limit.
         adapt: Allow every loss but that of the prompt and the references.
 
     Raises:
@@ -152,6 +155,7 @@ class Policy:
         """A policy from the words that a caller wrote."""
         words = frozenset([allow] if isinstance(allow, str) else allow)
         known = [f"{verb}:{name}" for verb, names in LOSSES.items() for name in names]
+        known.append(UNKNOWN_PRICE)
         wrong = [word for word in sorted(words) if word not in known]
         if wrong:
             problems = [
@@ -162,7 +166,8 @@ class Policy:
                 for w in wrong
             ]
             raise InvalidRequest(
-                "an allowed loss is written drop:FIELD or approximate:FIELD", problems=problems
+                f"an allowed loss is written drop:FIELD, approximate:FIELD or {UNKNOWN_PRICE}",
+                problems=problems,
             )
         return cls(words, adapt)
 

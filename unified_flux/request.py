@@ -12,6 +12,7 @@ from typing import IO, TYPE_CHECKING, Any
 from unified_flux.errors import InvalidRequest, Problem
 from unified_flux.geometry import PIXELS, parse_ratio
 from unified_flux.text import safe
+from unified_flux.wire import OpenedReference
 
 OUTPUT_FORMATS = ("jpeg", "png", "webp")
 SAFETY = (0, 6)
@@ -20,10 +21,12 @@ MAX_SIDE = 99_999
 HUGE = 10**40
 # Each is paid: a slip of the finger should not order a million.
 MOST_PICTURES = 1000
+# Labels for reports, not a place for data.
+MOST_TAGS, MAX_TAG = 20, 100
 # Kept by the client itself: they need no word of the provider's.
-CLIENT_FIELDS = frozenset({"n", "client_request_id"})
+CLIENT_FIELDS = frozenset({"n", "client_request_id", "tags"})
 
-Origin = str | Path | bytes | bytearray | memoryview | IO[bytes]
+Origin = str | Path | bytes | bytearray | memoryview | IO[bytes] | OpenedReference
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +34,8 @@ class Reference:
     """An input image as the caller names it.
 
     Args:
-        origin: A URL, a path, a `data:` URI, the bytes themselves, or a binary file object.
+        origin: A URL, a path, a `data:` URI, the bytes themselves, a binary file object, or one that
+            is opened already.
         name: A file name to show the provider; taken from the path or URL where absent.
 
     Nothing is opened here; `unified_flux.references` does that once, before a flow starts.
@@ -65,6 +69,7 @@ class ImageRequest:
         watermark: Text to put on the picture.
         n: How many pictures; each is one paid submit.
         client_request_id: Your own id for tracing.
+        tags: Your own words for telling costs apart; they reach no provider.
         extra: A provider's own parameters, keyed by provider name.
 
     Raises:
@@ -86,6 +91,7 @@ class ImageRequest:
     watermark: str | None = None
     n: int | None = None
     client_request_id: str | None = None
+    tags: tuple[str, ...] = ()
     extra: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
 
     if TYPE_CHECKING:
@@ -108,11 +114,13 @@ class ImageRequest:
             watermark: str | None = None,
             n: int | None = None,
             client_request_id: str | None = None,
+            tags: Iterable[str] | str = (),
             extra: Mapping[str, Mapping[str, Any]] = ...,
         ) -> None: ...
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "references", _as_references(self.references))
+        object.__setattr__(self, "tags", _as_tags(self.tags))
         problems = [*_field_problems(self), *_joint_problems(self)]
         if problems:
             raise InvalidRequest("the request cannot be sent to any provider", problems=problems)
@@ -140,6 +148,16 @@ def _as_references(given: Any) -> tuple[Reference, ...]:
     if isinstance(given, (str, bytes, bytearray, memoryview, Reference)) or _is_one(given):
         given = (given,)
     return tuple(item if isinstance(item, Reference) else Reference(item) for item in given or ())
+
+
+def _as_tags(given: Any) -> Any:
+    """Each once, in the order given; what is no list of texts is left for the checks to refuse."""
+    if given is None or isinstance(given, str):
+        given = (given,) if given else ()
+    try:
+        return tuple(dict.fromkeys(given))
+    except TypeError:
+        return given
 
 
 def _is_one(given: Any) -> bool:
@@ -208,6 +226,14 @@ def _one_of(options: Iterable[str]) -> Callable[[Any], str | None]:
     return check
 
 
+def _tags(value: Any) -> str | None:
+    if not isinstance(value, tuple) or not all(_text(tag) is None for tag in value):
+        return "must be texts, such as campaign-7"
+    if len(value) > MOST_TAGS or any(len(tag) > MAX_TAG for tag in value):
+        return f"must be at most {MOST_TAGS} texts of at most {MAX_TAG} characters"
+    return None
+
+
 def _extra(value: Any) -> str | None:
     entries = value.values() if isinstance(value, Mapping) else [None]
     if not all(isinstance(entry, Mapping) for entry in entries):
@@ -252,6 +278,7 @@ _CHECKS: dict[str, Callable[[Any], str | None]] = {
     "watermark": _text,
     "n": _count,
     "client_request_id": _text,
+    "tags": _tags,
     "extra": _extra,
 }
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from unified_flux.errors import Charged, OutputError, UnifiedFluxError
 from unified_flux.money import Charge, total
+from unified_flux.pricing import Quote
 from unified_flux.record import Record
 from unified_flux.report import Report
 from unified_flux.request import ImageRequest
@@ -92,6 +93,32 @@ class Recovered:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One provider on the way to a result: asked, or passed over.
+
+    Attributes:
+        taken: Whether its pictures are the result.
+        why: Why it was passed over, or how its refusal read.
+    """
+
+    provider: str
+    model: str
+    quote: Quote
+    taken: bool = False
+    why: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """The step as plain JSON."""
+        return {
+            "provider": self.provider,
+            "model": self.model,
+            "quote": self.quote.to_json(),
+            "taken": self.taken,
+            "why": self.why,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ImageResult:
     """All pictures of one request, in order, and what became of each field of it.
 
@@ -100,6 +127,8 @@ class ImageResult:
         records: The pictures' jobs, in the order asked, as they were before this call.
         request, references: What was asked; None and empty for a job that was only resumed.
         failed: The pictures that did not come; their paid siblings are in `images`.
+        quote: What it was said to cost before.
+        steps: The providers that were considered, in their order, where there was a choice.
         sandbox: True where an emulator answered and nothing was charged.
         seconds: Of the slowest picture.
     """
@@ -112,6 +141,8 @@ class ImageResult:
     request: ImageRequest | None = None
     references: tuple[OpenedReference, ...] = ()
     failed: tuple[Failed, ...] = ()
+    quote: Quote = field(default_factory=Quote)
+    steps: tuple[Step, ...] = ()
     sandbox: bool = False
     seconds: float = 0.0
 

@@ -47,6 +47,9 @@ _PACE, _NETWORK = Pace(), Network()
 SETTINGS = (
     Setting(name="provider", kind=str, default=None, help="which provider to use", variable=True),
     Setting(name="model", kind=str, default="flux-kontext-pro", help="family or provider's model id", variable=True),
+    Setting(name="fallback", kind=list, default=[], help="providers to go on with, in this order, where one refuses before anything is paid"),
+    Setting(name="fallback_max_increase", kind=str, default="0%", help="how much more than the first a fallback may cost"),
+    Setting(name="project", kind=str, default=None, help="the project that costs are reported under", variable=True),
     Setting(name="home", kind=str, default=None, help="folder of the journal and of fetched pictures", variable=True),
     Setting(name="allow", kind=list, default=[], help="losses allowed in translation, such as drop:seed"),
     Setting(name="timeout", kind=float, default=_PACE.timeout, help="seconds until a picture must be done"),

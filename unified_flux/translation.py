@@ -35,6 +35,7 @@ class Translation:
         report: What became of each field.
         references: The opened references that it speaks of.
         broken: Violations that belong to no field of the request.
+        violations: Every violation of the schema, whichever field it belongs to.
     """
 
     card: Card
@@ -42,6 +43,7 @@ class Translation:
     report: Report
     references: tuple[OpenedReference, ...] = ()
     broken: tuple[Problem, ...] = ()
+    violations: tuple[Violation, ...] = ()
 
     def expected(self) -> dict[str, Any]:
         """What the picture should be, by our fields: as the payload says, or by default.
@@ -52,7 +54,7 @@ class Translation:
         expected = {}
         for field in EXPECTED:
             key = self.card.fields.get(field)
-            said = _at(self.payload, key) if key else None
+            said = at(self.payload, key) if key else None
             if said is None and key and not edits:
                 said = self.card.defaults.get(key)
             if said is not None:
@@ -60,7 +62,8 @@ class Translation:
         return expected
 
 
-def _at(payload: Any, path: str) -> Any:
+def at(payload: Any, path: str) -> Any:
+    """What stands at a dotted path, None where nothing does."""
     for step in path.split("."):
         payload = payload.get(step) if isinstance(payload, dict) else None
     return payload
@@ -82,7 +85,8 @@ def translate(
         _references(draft, references, place)
     _extra(draft)
     defaults = {key: value for key, value in card.defaults.items() if key not in draft.values}
-    payload, entries, broken = _judge(card, draft.values, draft.entries)
+    found = card.checker.violations(assemble(card, draft.values))
+    payload, entries, broken = _judge(card, draft.values, draft.entries, found)
     order = [name for name, _ in request.set_fields()]
     entries.sort(key=lambda entry: order.index(entry.field.partition(".")[0]))
     return Translation(
@@ -91,7 +95,14 @@ def translate(
         report=Report(entries=tuple(entries), defaults=defaults),
         references=tuple(references),
         broken=tuple(broken),
+        violations=tuple(found),
     )
+
+
+def problems(translation: Translation, policy: Policy) -> list[Problem]:
+    """Everything that stands against a translation under a policy; nothing where it may be sent."""
+    stopped = [entry for entry in translation.report.entries if not policy.permits(entry)]
+    return [*(entry.problem() for entry in stopped), *translation.broken]
 
 
 def require(translation: Translation, policy: Policy) -> Translation:
@@ -100,16 +111,15 @@ def require(translation: Translation, policy: Policy) -> Translation:
     Raises:
         UnsupportedField, ContractViolation: With every problem at once. Nothing was sent.
     """
-    stopped = [entry for entry in translation.report.entries if not policy.permits(entry)]
-    problems = [*(entry.problem() for entry in stopped), *translation.broken]
-    if not problems:
+    found = problems(translation, policy)
+    if not found:
         return translation
-    losses = any(entry.outcome is not Outcome.REJECTED for entry in stopped)
+    losses = any(problem.allow for problem in found)
     kind: type[TranslationError] = UnsupportedField if losses else ContractViolation
     card = translation.card
     raise kind(
         f"{card.provider}'s {card.model} cannot do this request as it stands; nothing was sent",
-        problems=problems,
+        problems=found,
         provider=card.provider,
         model=card.model,
         next_step="--adapt permits every approximation and drop at once." if losses else None,
@@ -162,6 +172,10 @@ def _seed(draft: Draft, name: str, value: int) -> None:
         )
 
 
+def _kept(draft: Draft, name: str, value: Any) -> None:
+    draft.end(name, Outcome.CONVERTED, reason="kept by unified-flux beside the picture")
+
+
 def _client_request_id(draft: Draft, name: str, value: str) -> None:
     if name in draft.card.fields:
         _word(draft, name, value)
@@ -179,6 +193,7 @@ _RULES: dict[str, Callable[[Draft, str, Any], None]] = {
     "n": _n,
     "seed": _seed,
     "client_request_id": _client_request_id,
+    "tags": _kept,
     "references": _later,
     "extra": _later,
     **dict.fromkeys(sizing.FIELDS, _later),
@@ -257,13 +272,9 @@ def _extra_fault(draft: Draft, key: str, path: str) -> str | None:
 
 
 def _judge(
-    card: Card, values: dict[str, Any], entries: list[Entry]
+    card: Card, values: dict[str, Any], entries: list[Entry], found: Sequence[Violation]
 ) -> tuple[dict[str, Any], list[Entry], list[Problem]]:
-    """The payload against the schema: violations become the rejections of the fields they hit."""
-    payload = assemble(card, values)
-    found = card.checker.violations(payload)
-    if not found:
-        return payload, entries, []
+    """What the schema says against a payload: violations become the rejections of the fields they hit."""
     broken = []
     asked = dict(values)
     for violation in found:

@@ -51,8 +51,9 @@ def path() -> None:
     from pathlib import Path
 
     from unified_flux.cli.session import read_config
-    from unified_flux.config import PROJECT_FILE, user_config_file
+    from unified_flux.config import user_config_file
     from unified_flux.journal import FILE as JOURNAL_FILE
+    from unified_flux.toml_settings import PROJECT_FILE
 
     config = read_config({})
     for kind, place in (

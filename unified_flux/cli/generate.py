@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from unified_flux.cli.group import COMMANDS
-from unified_flux.cli.options import again_option, request_options
+from unified_flux.cli.options import again_option, max_cost_option, request_options
 
 NOTHING_CONFIGURED = (
     "no provider is configured: using the built-in sandbox (a drawn picture, nothing is charged)"
@@ -20,6 +20,7 @@ JOURNAL_OFF = (
 @click.command("generate", short_help=COMMANDS["generate"])
 @request_options
 @again_option
+@max_cost_option
 def command(**values: Any) -> int:
     """Make pictures of PROMPT: text, @file, or - for standard input.
 
@@ -32,18 +33,23 @@ def command(**values: Any) -> int:
     with Watch(values["quiet"]) as watch:
         asked = ask(values, fallback=NOTHING_CONFIGURED, on_event=watch)
         target = asked.target
-        with asked.session.client as client:
+        with asked.session.router as router:
+            client = asked.session.client
             watch.emulated, watch.journalled = client.emulated, client.journal is not None
             if client.journal is None:
                 asked.session.note(JOURNAL_OFF)
-            target.check(asked.names(), asked.formats())
-            result = client.generate(
+            asked.check_target()
+            result = router.generate(
                 asked.request,
                 again=values["again"],
                 destination=target.absolute,
                 force=target.force,
+                max_cost=values["max_cost"],
             )
             watch.stop()
+            for step in result.steps:
+                if step.why:
+                    asked.session.note(f"{step.provider}: {step.why}")
             delivery = Delivery(
                 session=asked.session,
                 result=result,

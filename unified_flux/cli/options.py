@@ -65,10 +65,15 @@ _CHOICE = (
         "--sandbox", is_flag=True, help="Use the provider's emulator; nothing is charged."
     ),
 )
+_PROMPT = click.argument("prompt")
+_OUTPUT = click.option(
+    "-o", "--output", help="File, folder/ or template such as {prompt}-{seed}.png."
+)
+_SET = click.option(
+    "--set", "sets", type=Pair(), multiple=True, help="The provider's own parameter (repeatable)."
+)
 _REQUEST = (
-    click.argument("prompt"),
     click.option("-i", "--image", "images", multiple=True, help="Reference image: path, URL, data URI or - (repeatable)."),
-    click.option("-o", "--output", help="File, folder/ or template such as {prompt}-{seed}.png."),
     click.option("-n", type=Number(), help="How many pictures; each is paid."),
     click.option("--aspect-ratio", metavar="W:H"),
     click.option("--resolution", metavar="1K|2K"),
@@ -79,16 +84,28 @@ _REQUEST = (
     click.option("--safety", "safety_tolerance", type=Number(), help="0 (strict) to 6 (permissive)."),
     click.option("--translate/--no-translate", "translate_prompt", default=None, help="Whether the provider may translate the prompt."),
     click.option("--watermark", metavar="TEXT"),
-    click.option("--set", "sets", type=Pair(), multiple=True, help="The provider's own parameter (repeatable)."),
-    click.option("--allow", multiple=True, metavar="LOSS", help="Permit one loss: drop:FIELD or approximate:FIELD (repeatable)."),
+    click.option("--allow", multiple=True, metavar="LOSS", help="Permit one loss: drop:FIELD or approximate:FIELD (repeatable); unknown-price permits what nobody can price."),
     click.option("--adapt", is_flag=True, help="Permit every loss but prompt and references."),
+    click.option("--tag", "tags", multiple=True, metavar="TEXT", help="A word that the cost is reported under (repeatable)."),
     click.option("--request-id", "client_request_id", help="Your own id; the same request with it is not paid twice."),
     click.option("--force", is_flag=True, help="Overwrite files."),
+)  # fmt: skip
+_COMPARE = (
+    click.option("-p", "--providers", "--provider", "providers", multiple=True, metavar="NAME,...", help="Only these providers."),
+    click.option("-m", "--models", "--model", "models", multiple=True, metavar="NAME,...", help="These families or model ids instead of the configured one."),
+    click.option("--sandbox", is_flag=True, help="Run the providers' emulators; nothing is charged."),
+    click.option("--markdown", is_flag=True, help="The table in Markdown."),
+    click.option("--run", is_flag=True, help="Make the pictures, and a page that shows them side by side."),
+    click.option("--yes", is_flag=True, help="Do not ask before paying."),
+    click.option("-o", "--output", help="Folder for the pictures and gallery.html of --run; by default a new one."),
 )  # fmt: skip
 again_option = click.option(
     "--again",
     is_flag=True,
     help="Pay once more, though the same request with this --request-id was made before.",
+)
+max_cost_option = click.option(
+    "--max-cost", metavar="MONEY", help='The most that this may cost in all, such as "0.50 USD".'
 )
 timeout_option = click.option(
     "--timeout", type=Number(), help="Seconds until a picture must be done."
@@ -113,4 +130,5 @@ def _all(*options: Callable[[Command], Command]) -> Callable[[Command], Command]
 
 choice_options = _all(*_CHOICE)
 talk_options = _all(*_TALK)
-request_options = _all(*_REQUEST[:1], *_CHOICE, *_REQUEST[1:], timeout_option, *_TALK)
+request_options = _all(_PROMPT, *_CHOICE, _OUTPUT, _SET, *_REQUEST, timeout_option, *_TALK)
+compare_options = _all(_PROMPT, *_COMPARE, *_REQUEST, max_cost_option, timeout_option, *_TALK)

@@ -14,28 +14,36 @@ import click
 from unified_flux import config as configuration, registry
 from unified_flux.access import open_journal
 from unified_flux.client import Client
+from unified_flux.compare import Comparison, compare
 from unified_flux.config import Config
 from unified_flux.contract import Card, typed
 from unified_flux.errors import InvalidRequest
 from unified_flux.images import EXTENSION
 from unified_flux.output import Target
 from unified_flux.record import Record
-from unified_flux.report import Report
+from unified_flux.references import opened
+from unified_flux.report import Policy, Report
 from unified_flux.request import ImageRequest, Reference
+from unified_flux.router import Router
 from unified_flux.text import safe
 
 _SAME_NAME = (
     "model", "aspect_ratio", "resolution", "seed", "prompt_upsampling", "safety_tolerance",
-    "translate_prompt", "watermark", "n", "client_request_id",
+    "translate_prompt", "watermark", "n", "client_request_id", "tags",
 )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Session:
-    """What a command works with: the chosen provider's client, and how to talk to the person."""
+    """What a command works with: the providers that it may speak to, and how to talk to the person."""
 
-    client: Client
+    router: Router
     quiet: bool
+
+    @property
+    def client(self) -> Client:
+        """The provider of a command that speaks to one."""
+        return self.router.clients[0]
 
     def note(self, text: str) -> None:
         """A line for humans, on standard error."""
@@ -44,7 +52,11 @@ class Session:
 
 
 def open_session(
-    values: Mapping[str, Any], *, fallback: str | None = None, **settings: Any
+    values: Mapping[str, Any],
+    *,
+    fallback: str | None = None,
+    several: bool = False,
+    **settings: Any,
 ) -> Session:
     """Read the settings and choose the provider.
 
@@ -52,21 +64,26 @@ def open_session(
         values: The command's flags.
         fallback: What to say when the sandbox serves because nothing at all is configured; without
             it, that is an error.
+        several: Whether several providers may be chosen from, for each request anew.
         settings: For `Client`.
     """
     if values.get("verbose"):
         _log_to_stderr()
     config = read_config(values)
     asked = bool(values.get("sandbox"))
-    nothing = not asked and config.get("provider") is None and not config.keys()
+    named = config.get("provider") or config.get("fallback")
+    nothing = not (asked or named or config.keys())
     sandbox = asked or (nothing and fallback is not None)
-    chosen = registry.choose_provider(config, sandbox=sandbox)
-    client = Client(chosen, sandbox=sandbox, config=config, **settings)
-    session = Session(client=client, quiet=bool(values.get("quiet")))
+    if several:
+        router = Router.of(config, sandbox=sandbox, **settings)
+    else:
+        chosen = registry.choose_provider(config, sandbox=sandbox)
+        router = Router(clients=[Client(chosen, sandbox=sandbox, config=config, **settings)])
+    session = Session(router=router, quiet=bool(values.get("quiet")))
     for warning in config.warnings:
         session.note(f"warning: {warning}")
     if nothing and fallback is not None:
-        session.note(fallback.format(provider=chosen))
+        session.note(fallback.format(provider=session.client.provider))
     return session
 
 
@@ -104,25 +121,10 @@ class Asked:
     target: Target
     format_from_output: bool
 
-    def names(self) -> list[dict[str, Any]]:
-        """What placeholders stand for, picture by picture; the jobs are not known yet."""
-        client = self.session.client
-        return [
-            {
-                "prompt": picture.prompt,
-                "provider": client.provider,
-                "model": client.card(picture.model).model,
-                "seed": picture.seed,
-                "index": index,
-            }
-            for index, picture in enumerate(self.request.pictures(), 1)
-        ]
-
-    def formats(self) -> tuple[str, ...]:
-        """The formats that may come: the one asked for, the card's, or any where it has no say."""
-        options = self.session.client.card(self.request.model).options("output_format")
-        asked = self.request.output_format
-        return (asked,) if asked is not None and asked in options else options or tuple(EXTENSION)
+    def check_target(self) -> None:
+        """Refuse, before paying, a place that pictures cannot go to, whoever will make them."""
+        for _, card in self.session.router.cards(self.request.model):
+            check_target(self.target, self.request, card)
 
     def explain(self, report: Report) -> Report:
         """The report, saying so where `-o` chose the format."""
@@ -136,48 +138,91 @@ class Asked:
         return replace(report, entries=entries)
 
 
+def check_target(target: Target, request: ImageRequest, card: Card) -> None:
+    """Refuse, before paying, a place that a model's pictures cannot go to.
+
+    Raises:
+        OutputError: When it does not exist, or is taken.
+    """
+    # What placeholders stand for, picture by picture; the jobs are not known yet.
+    names = [
+        {
+            "prompt": picture.prompt,
+            "provider": card.provider,
+            "model": card.model,
+            "seed": picture.seed,
+            "index": index,
+        }
+        for index, picture in enumerate(request.pictures(), 1)
+    ]
+    # The formats that may come: the one asked for, the card's, or any where it has no say.
+    options, asked = card.options("output_format"), request.output_format
+    kinds = (asked,) if asked is not None and asked in options else options
+    target.check(names, kinds or tuple(EXTENSION))
+
+
 def ask(values: Mapping[str, Any], *, fallback: str, **settings: Any) -> Asked:
     """The flags of generate and translate as a client, a request and a target."""
     session = open_session(
         values,
         fallback=fallback,
+        several=True,
         allow=values["allow"],
         adapt=values["adapt"],
         timeout=values["timeout"],
         **settings,
     )
     target = Target(values["output"], values["force"])
-    card = session.client.card()
-    extra = _extra(card, values["sets"])
+    cards = [card for _, card in session.router.cards()]
+    extra = _extra(cards, values["sets"])
     # `-o x.png` asks for png where the model has a choice that includes it.
     wanted = target.wanted_format
-    suggested = wanted if wanted in card.options("output_format") else None
-    width, height = values["size"] or (None, None)
-    request = ImageRequest(
-        prompt=read_prompt(values["prompt"]),
-        references=tuple(_reference(image) for image in values["images"]),
-        width=width,
-        height=height,
-        output_format=values["output_format"] or suggested,
-        extra={session.client.provider: extra} if extra else {},
-        **{name: values[name] for name in _SAME_NAME},
-    )
+    offered = all(wanted in card.options("output_format") for card in cards)
+    suggested = wanted if offered else None
     return Asked(
         session=session,
-        request=request,
+        request=read_request(values, output_format=suggested, extra=extra),
         target=target,
         format_from_output=suggested is not None and not values["output_format"],
     )
 
 
-def _extra(card: Card, sets: Sequence[tuple[str, str]]) -> dict[str, Any]:
+def read_request(
+    values: Mapping[str, Any],
+    *,
+    output_format: str | None = None,
+    extra: Mapping[str, Mapping[str, Any]] | None = None,
+) -> ImageRequest:
+    """The flags of a request.
+
+    Args:
+        output_format: What is asked for where no flag says it.
+    """
+    width, height = values["size"] or (None, None)
+    return ImageRequest(
+        prompt=read_prompt(values["prompt"]),
+        references=tuple(_reference(image) for image in values["images"]),
+        width=width,
+        height=height,
+        output_format=values["output_format"] or output_format,
+        extra=extra or {},
+        **{name: values[name] for name in _SAME_NAME},
+    )
+
+
+def _extra(cards: Sequence[Card], sets: Sequence[tuple[str, str]]) -> dict[str, dict[str, Any]]:
     """`--set` as the provider's own parameters, typed by the card."""
+    if sets and len(cards) > 1:
+        raise InvalidRequest(
+            "--set names one provider's own parameter, and several providers may be asked",
+            next_step="Say with -p which provider is meant.",
+        )
     extra: dict[str, Any] = {}
     for key, text in sets:
         if key in extra:
             raise InvalidRequest(f"--set {safe(key, 60)} is given twice; give it once")
-        extra[key] = typed(text, card.leaves.get(card.parameter(key), {}))
-    return extra
+        extra[key] = typed(text, cards[0].leaves.get(cards[0].parameter(key), {}))
+    return {cards[0].provider: extra} if extra else {}
 
 
 def read_prompt(argument: str) -> str:
@@ -210,3 +255,54 @@ def _reference(image: str) -> Reference:
     if image == "-":
         return Reference(_stdin().buffer, name="stdin")
     return Reference(image)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compared:
+    """A request as the command line asked it, held against every provider."""
+
+    config: Config
+    request: ImageRequest
+    policy: Policy
+    comparison: Comparison
+    quiet: bool
+
+    def note(self, text: str) -> None:
+        """A line for humans, on standard error."""
+        if not self.quiet:
+            click.echo(text, err=True)
+
+
+def open_comparison(values: Mapping[str, Any]) -> Compared:
+    """The flags of compare as a comparison; nothing is sent."""
+    if values["verbose"]:
+        _log_to_stderr()
+    config = read_config({})
+    policy = Policy.of([*config.policy.allow, *values["allow"]], values["adapt"])
+    request = opened(read_request({**values, "model": None}))
+    journal = open_journal(config)
+    try:
+        comparison = compare(
+            request,
+            config=config,
+            journal=journal,
+            policy=policy,
+            providers=_names(values["providers"]),
+            models=_names(values["models"]),
+            sandbox=bool(values["sandbox"]),
+        )
+    finally:
+        if journal is not None:
+            journal.close()
+    return Compared(
+        config=config,
+        request=request,
+        policy=policy,
+        comparison=comparison,
+        quiet=bool(values["quiet"]),
+    )
+
+
+def _names(said: Sequence[str]) -> tuple[str, ...]:
+    """Names as flags give them: several in one, or one in each."""
+    return tuple(name.strip() for one in said for name in one.split(",") if name.strip())

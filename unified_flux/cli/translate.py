@@ -26,7 +26,7 @@ def command(**values: Any) -> int:
     from unified_flux.translation import require, shown
 
     asked = ask(values, fallback="no provider is configured: this is what {provider} would be sent")
-    client = asked.session.client
+    client = asked.session.router.choose(asked.request)
     translation = client.preview(asked.request)
     refusal = None
     try:

@@ -138,9 +138,14 @@ class Database:
         Raises:
             JournalError: When the file cannot be read.
         """
+        rows: list[Row] = self.look(lambda connection: list(connection.execute(query, values)))
+        return rows
+
+    def look(self, asking: Act) -> Any:
+        """What several queries find together, `asking` being given the connection."""
         with self._lock, self._told():
             self._catch_up()
-            return list(self._connection().execute(query, values))
+            return asking(self._connection())
 
     def close(self) -> None:
         """Let go of the file."""

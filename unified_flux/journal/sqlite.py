@@ -21,7 +21,9 @@ from unified_flux.errors import (
 from unified_flux.journal.changes import NUMBER, Hand
 from unified_flux.journal.database import Database, Row
 from unified_flux.journal.owner import Owner
+from unified_flux.journal.spending import Spending, keep_doubt, spent
 from unified_flux.journal.tables import JOBS, MIGRATIONS, OPEN, read_row
+from unified_flux.limits import Limits
 from unified_flux.record import UNDECIDED, Record
 from unified_flux.text import safe
 from unified_flux.wire import Job, Phase
@@ -30,6 +32,7 @@ FILE = "journal.db"
 # Whoever comes to one of these is worked on by nobody any more.
 _ENDS = frozenset({Phase.SAVED, Phase.REFUSED, Phase.FAILED, Phase.UNKNOWN, Phase.CANCELLED})
 # A job that ended so gave nothing and cost nothing: asking once more is no double.
+_PREPARED = f"SELECT id, owner FROM jobs WHERE {OPEN} AND phase = 'prepared'"
 _NOTHING = "(phase IN ('refused', 'failed', 'cancelled') AND charged = 'no')"
 
 
@@ -57,6 +60,7 @@ class Journal:
         self._store_prompts = store_prompts
         self._clock = clock
         self._database = Database(self.path, MIGRATIONS, wait)
+        self.spending = Spending(self._database, self.now)
         self._held: set[str] = set()
         # What waits for the next fact of the same job.
         self._drafts: dict[str, Record] = {}
@@ -78,33 +82,43 @@ class Journal:
     # What happens to a job.
 
     def prepare(
-        self, records: Sequence[Record], *, same_within: float | None = None, at_once: bool = False
+        self,
+        records: Sequence[Record],
+        *,
+        same_within: float | None = None,
+        at_once: bool = False,
+        limits: Limits | None = None,
     ) -> list[Record]:
-        """Write down what is about to be asked for.
+        """Write down what is about to be asked for, and reserve what it may cost.
 
         Args:
             same_within: Where a record with the same request and client_request_id is younger than
                 so many seconds, that one is returned in the place of the new one.
             at_once: Whether something comes before the submit. If not, and where nobody can ask for
                 the same twice, a job is written with its intent to pay: till then nothing is lost.
+            limits: Limits that must hold for all new ones together, in the same transaction.
+
+        Raises:
+            SpendLimitExceeded: When a limit does not hold; then nothing is written.
         """
         self._take_owner()
-        if not at_once and all(record.client_request_id is None for record in records):
+        wished = any(record.client_request_id is not None for record in records)
+        if not (at_once or wished or limits):
             self._drafts.update({record.id: record for record in records})
             self._held.update(record.id for record in records)
             return list(records)
 
         def act(connection: Connection) -> list[Record]:
             since = None if same_within is None else self.now() - int(same_within * 1000)
-            hand, kept = self._hand(connection), []
-            for record in records:
-                found = self._same(hand, record, since)
-                if found is None:
-                    hand.insert(record)
-                    # Before anyone else in this process looks: it is in hand.
-                    self._held.add(record.id)
-                kept.append(found or record)
-            return kept
+            hand = self._hand(connection)
+            made = {record.id: self._same(hand, record, since) for record in records}
+            new = [record for record in records if made[record.id] is None]
+            self._hold_to(limits, hand, new)
+            for record in new:
+                hand.insert(record)
+                # Before anyone else in this process looks: it is in hand.
+                self._held.add(record.id)
+            return [made[record.id] or record for record in records]
 
         try:
             # A power cut may take it: nothing was sent.
@@ -113,6 +127,19 @@ class Journal:
             self._held.difference_update(record.id for record in records)
             raise
         return kept
+
+    def submit_again(self, record: Record, limits: Limits | None) -> None:
+        """A job of unknown outcome is about to be submitted as a new one, which may cost once more.
+
+        Raises:
+            SpendLimitExceeded: When a limit does not hold for the second submit.
+        """
+
+        def act(connection: Connection) -> None:
+            self._hold_to(limits, self._hand(connection), [record])
+            keep_doubt(connection, record.id)
+
+        self._database.write(act)
 
     def keep(self, fact: Fact) -> None:
         """Write a fact of a flow down; what costs money to forget is on the disk when this returns."""
@@ -298,6 +325,11 @@ class Journal:
         )
         return [read_row(row, self._outputs_of(row["number"])) for row in rows]
 
+    def has_same(self, record: Record, within: float) -> bool:
+        """Whether a record for the same wish is younger than so many seconds, see `prepare`."""
+        query, values = _made(record, self.now() - int(within * 1000))
+        return bool(self._database.read(query, values))
+
     def works_on(self, record: Record) -> bool:
         """Whether a living process works on it at this moment."""
         return self._works_on(record.owner, record.id)
@@ -322,6 +354,19 @@ class Journal:
                     raise self._database.told(error) from error
             return self._owner
 
+    def _hold_to(self, limits: Limits | None, hand: Hand, new: Sequence[Record]) -> None:
+        """Nobody else reserves while this looks: the transaction has the file to itself."""
+        if limits is None or not new:
+            return
+        for row in hand.connection.execute(_PREPARED).fetchall():
+            if not self._works_on(row["owner"], row["id"]):
+                # Its process died before it sent anything: nothing is reserved for the dead.
+                hand.cancel(row["id"])
+        asked = [record.quote.most for record in new]
+        for limit in limits.limits:
+            before = spent(hand.connection, limit, hand.now, sandbox=new[0].sandbox)
+            limits.check(limit, before, asked)
+
     def _outputs_of(self, number: int) -> list[Row]:
         query = "SELECT * FROM outputs WHERE number = ? ORDER BY position"
         return self._database.read(query, (number,))
@@ -330,11 +375,7 @@ class Journal:
         """The record that was made before for the same wish, as long as something may come of it."""
         if since is None or record.client_request_id is None:
             return None
-        rows = hand.connection.execute(
-            f"{JOBS} WHERE client_request_id = ? AND request_sha256 = ? AND asked = ?"
-            f" AND prepared_at >= ? AND NOT {_NOTHING} ORDER BY number",
-            (record.client_request_id, record.digest, record.asked, since),
-        ).fetchall()
+        rows = hand.connection.execute(*_made(record, since)).fetchall()
         for row in rows:
             if row["phase"] != Phase.PREPARED or self._works_on(row["owner"], row["id"]):
                 return read_row(row, [])
@@ -343,3 +384,12 @@ class Journal:
 
     def _hand(self, connection: Connection) -> Hand:
         return Hand(connection, self.now(), self._take_owner().token, self._store_prompts)
+
+
+def _made(record: Record, since: int) -> tuple[str, tuple[Any, ...]]:
+    """What finds the records of the same wish from which something may come, the oldest first."""
+    query = (
+        f"{JOBS} WHERE client_request_id = ? AND request_sha256 = ? AND asked = ?"
+        f" AND prepared_at >= ? AND NOT {_NOTHING} ORDER BY number"
+    )
+    return query, (record.client_request_id, record.digest, record.asked, since)

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from decimal import ROUND_HALF_EVEN, Decimal
+from decimal import ROUND_CEILING, ROUND_HALF_EVEN, Decimal
 from pathlib import Path
 from typing import Any
 
 from unified_flux.errors import Charged
+from unified_flux.journal.spending import MIGRATION, tags_text
 from unified_flux.money import Basis, Charge, Money
+from unified_flux.pricing import Kind, Quote
 from unified_flux.record import Kept, Record
 from unified_flux.report import Report
 from unified_flux.wire import Phase
@@ -120,7 +122,7 @@ _FIRST = (
 # Everything that a record holds, but for its pictures.
 JOBS = "SELECT * FROM jobs JOIN requests USING (number)"
 # MIGRATIONS[v] leads from version v to v + 1.
-MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST,)
+MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, MIGRATION)
 
 
 _ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), sort_keys=True, default=str)
@@ -136,14 +138,14 @@ def sayable(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode()
 
 
-def nano(money: Money | None) -> int | None:
+def nano(money: Money | None, rounding: str = ROUND_HALF_EVEN) -> int | None:
     """An amount in 1e-9 of its unit, to the nearest; None where it is not known or far too large.
 
     The provider's own figure stays beside it as it came.
     """
     if money is None:
         return None
-    whole = int((money.amount * NANO).to_integral_value(ROUND_HALF_EVEN))
+    whole = int((money.amount * NANO).to_integral_value(rounding))
     lost = whole == 0 and money.amount != 0
     return whole if abs(whole) < _LARGEST and not lost else None
 
@@ -159,6 +161,19 @@ def charge_columns(charge: Charge, charged: Charged) -> dict[str, Any]:
     }
 
 
+def quote_columns(quote: Quote) -> dict[str, Any]:
+    """A quote as the columns of a row; what may at most be paid is reserved."""
+    return {
+        "quote_nano": nano(quote.each),
+        "quote_unit": quote.each.unit if quote.each else None,
+        "quote_basis": str(quote.basis),
+        "quote_kind": str(quote.kind) if quote.kind else None,
+        "quote_source": quote.source,
+        "quote_as_of": quote.as_of,
+        "reserve_nano": nano(quote.most, ROUND_CEILING),
+    }
+
+
 def new_row(record: Record) -> dict[str, Any]:
     """The columns of a job that nothing was sent of."""
     return {
@@ -171,6 +186,8 @@ def new_row(record: Record) -> dict[str, Any]:
         "sandbox": int(record.sandbox),
         "emulated": int(record.emulated),
         "client_request_id": record.client_request_id,
+        "tags": tags_text(record.tags),
+        "project": record.project,
         "request_sha256": record.digest,
         "asked": record.asked,
         "seed": None if record.seed is None else str(record.seed),
@@ -179,6 +196,7 @@ def new_row(record: Record) -> dict[str, Any]:
         "force": int(record.force),
         "idempotency_key": record.key,
         "key_mark": record.key_mark,
+        **quote_columns(record.quote),
         "charged": str(Charged.NO),
         "charge_basis": str(Basis.UNKNOWN),
     }
@@ -198,9 +216,6 @@ def words(record: Record) -> dict[str, Any]:
 def read_row(row: Mapping[str, Any], outputs: list[Mapping[str, Any]]) -> Record:
     """A row and its pictures as a record."""
     report = json.loads(row["report"])
-    money = None
-    if row["charge_nano"] is not None:
-        money = Money((Decimal(row["charge_nano"]) / NANO).normalize(), row["charge_unit"])
     record = Record(
         **{name: row[name] for name in _AS_THEY_ARE},
         phase=Phase(row["phase"]),
@@ -213,12 +228,14 @@ def read_row(row: Mapping[str, Any], outputs: list[Mapping[str, Any]]) -> Record
         expects=json.loads(row["expects"]),
         sources=tuple(json.loads(row["sources"])),
         force=bool(row["force"]),
+        tags=tuple(json.loads(row["tags"])),
+        quote=_quote(row),
         key=row["idempotency_key"],
         submit_headers=json.loads(row["submit_headers"] or "{}"),
         job_id=row["job"],
         charged=Charged(row["charged"]),
         charge=Charge(
-            money=money,
+            money=_money(row["charge_nano"], row["charge_unit"]),
             basis=Basis(row["charge_basis"]),
             raw=json.loads(row["charge_raw"] or "{}"),
         ),
@@ -232,10 +249,27 @@ def read_row(row: Mapping[str, Any], outputs: list[Mapping[str, Any]]) -> Record
 
 
 _AS_THEY_ARE = (
-    "id", "provider", "model", "family", "place", "client_request_id", "asked",
+    "id", "provider", "model", "family", "place", "client_request_id", "project", "asked",
     "destination", "key_mark", "submit_url", "submit_body", "owner", "prepared_at", "sending_at",
     "accepted_at", "settled_at", "saved_at", "delivered_at",
 )  # fmt: skip
+
+
+def _money(nanos: int | None, unit: str) -> Money | None:
+    return None if nanos is None else Money((Decimal(nanos) / NANO).normalize(), unit)
+
+
+def _quote(row: Mapping[str, Any]) -> Quote:
+    money = _money(row["quote_nano"], row["quote_unit"])
+    return Quote(
+        money=money,
+        each=money,
+        most=_money(row["reserve_nano"], row["quote_unit"]),
+        kind=Kind(row["quote_kind"]) if row["quote_kind"] else None,
+        basis=Basis(row["quote_basis"] or Basis.UNKNOWN),
+        source=row["quote_source"],
+        as_of=row["quote_as_of"],
+    )
 
 
 def _kept(row: Mapping[str, Any]) -> Kept:

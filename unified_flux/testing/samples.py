@@ -58,6 +58,7 @@ _VALUES: Mapping[str, Any] = {
     "watermark": _fixed("x", "© 2026 শিয়াল"),
     "n": _fixed(1, 2, 10),
     "client_request_id": _fixed("trace-001"),
+    "tags": _fixed(("campaign-7", "শিয়াল")),
 }
 
 

@@ -1,0 +1,67 @@
+"""What one provider's pictures may cost: the quote of a request, and the limits that it is held to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from unified_flux.config import Config
+from unified_flux.errors import SpendLimitExceeded
+from unified_flux.journal import Journal
+from unified_flux.limits import Limits, call_limit
+from unified_flux.money import Money
+from unified_flux.pricing import Observed, Quote, quote
+from unified_flux.translation import Translation
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Budget:
+    """The money side of one provider.
+
+    Attributes:
+        is_sandbox: Whether it is play money, which is counted and observed apart.
+        unknown_allowed: Whether what nobody can price may pass under a limit.
+    """
+
+    provider: str
+    config: Config
+    journal: Journal | None
+    is_sandbox: Callable[[], bool]
+    unknown_allowed: bool = False
+
+    def quote(self, translation: Translation) -> Quote:
+        """What one submit of a translation costs, as far as anybody knows."""
+        card = translation.card
+
+        def observed() -> Observed | None:
+            if self.journal is None or not self.journal.path.exists():
+                return None
+            sandbox = self.is_sandbox()
+            return self.journal.spending.observed(card.provider, card.model, sandbox=sandbox)
+
+        return quote(translation, self.config.tariff, observed)
+
+    def limits(self, max_cost: str | Money | None, quoted: Quote) -> Limits | None:
+        """The limits that a call is held to, None where there are none.
+
+        Raises:
+            InvalidRequest: When `max_cost` is no money of this provider's.
+            SpendLimitExceeded: When there are limits and no journal to keep to them.
+        """
+        limits = [limit for limit in self.config.limits if limit.concerns(self.provider)]
+        if max_cost is not None:
+            limits.append(call_limit(max_cost, self.provider))
+        if not limits:
+            return None
+        if self.journal is None:
+            raise SpendLimitExceeded(
+                f"{limits[0].name} = {limits[0]} is set, and the journal, which keeps to limits, is "
+                "off; nothing was sent",
+                next_step=f"Turn it on (journal.enabled = true), or remove it ({limits[0].source}).",
+            )
+        return Limits(
+            limits=tuple(limits),
+            rates=self.config.tariff.rates,
+            unknown_allowed=self.unknown_allowed,
+            how_to_price=quoted.how_to_price,
+        )
