@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -15,8 +16,9 @@ from unified_flux.text import safe
 _LEAST = Fraction(1, 200)
 # In pixels: a line of words, the bar, what stands between rows.
 _LINE, _BAR, _GAP = 21, 12, 18
-# The cells that a line has on a phone; SVG breaks no lines by itself.
-_CELLS, _SMALL_CELLS = 32, 38
+# How many ems of its font a line has on a phone; SVG breaks no lines by itself.
+_ROOM, _SMALL_ROOM = 18.6, 21.4
+_SLIM, _BROAD = frozenset(" !'(),.:;[]fijl|"), frozenset("%&@MWmw")
 _LABEL_LIMIT = 120
 _EIGHTHS = " ▏▎▍▌▋▊▉"
 _LEAST_BAR = 8
@@ -88,10 +90,8 @@ def _sentence(row: Bar) -> str:
 
 def _draw(row: Bar, share: Fraction | None, at: int, drawn: list[Element]) -> int:
     """Add one row that begins at height `at`, and say where it ends."""
-    from rich.cells import cell_len
-
     label, said, note = (safe(text, _LABEL_LIMIT) for text in (row.label, row.said, row.note))
-    beside = share is not None and cell_len(label) + cell_len(said) + 2 <= _CELLS
+    beside = share is not None and _ems(label) + _ems(said) + 1 <= _ROOM
     if beside:
         end = node("text", said, x="100%", y=at + _LINE - 6, text_anchor="end", class_="said")
         drawn.append(end)
@@ -103,7 +103,7 @@ def _draw(row: Bar, share: Fraction | None, at: int, drawn: list[Element]) -> in
 
 def _draw_text(text: str, class_: str, at: int, drawn: list[Element]) -> int:
     """Add a text in as many lines as it takes on a phone."""
-    for line in _wrapped(text, _CELLS if class_ != "aside" else _SMALL_CELLS):
+    for line in _wrapped(text, _ROOM if class_ != "aside" else _SMALL_ROOM):
         drawn.append(node("text", line, x=0, y=at + _LINE - 6, class_=class_))
         at += _LINE
     return at
@@ -117,20 +117,38 @@ def _draw_bar(share: Fraction, at: int, drawn: list[Element]) -> int:
     return at + _BAR + 6
 
 
-def _wrapped(text: str, cells: int) -> Iterator[str]:
-    """Text in lines of at most so many cells; a word that is longer is broken."""
-    from rich.cells import cell_len, chop_cells
-
+def _wrapped(text: str, room: float) -> Iterator[str]:
+    """Text in lines of at most `room` ems; a word that is longer is broken."""
     line = ""
     for word in text.split():
-        for piece in chop_cells(word, cells):
-            if line and cell_len(f"{line} {piece}") > cells:
-                yield line
-                line = piece
-            else:
-                line = f"{line} {piece}".strip()
+        if line and _ems(f"{line} {word}") > room:
+            yield line
+            line = ""
+        line = f"{line} {word}".strip()
+        while _ems(line) > room:
+            fits = next(at for at in range(len(line), 0, -1) if _ems(line[:at]) <= room)
+            yield line[:fits]
+            line = line[fits:]
     if line:
         yield line
+
+
+def _ems(text: str) -> float:
+    """How wide a text is at most in the usual fonts, bold ones included."""
+    return sum(map(_em, text))
+
+
+def _em(char: str) -> float:
+    category = unicodedata.category(char)
+    if category in {"Mn", "Me"}:
+        return 0.0
+    if unicodedata.east_asian_width(char) in {"W", "F"}:
+        return 1.4
+    if char in _BROAD or not char.isascii():
+        return 1.12
+    if char in _SLIM:
+        return 0.46
+    return 0.86 if char.isupper() or category[0] == "S" else 0.72
 
 
 def lines(rows: Sequence[Bar], width: int, *, ascii_only: bool = False) -> list[str]:

@@ -63,7 +63,8 @@ section { margin-top: clamp(2.25rem, 4vw, 3.25rem); }
 .frame { aspect-ratio: 1; position: relative; }
 .frame img { position: absolute; inset: 0; width: 100%; height: 100%; object-fit: contain; }
 .frame.empty { aspect-ratio: auto; min-height: 9rem; flex: 1; display: flex; align-items: center;
-  justify-content: center; padding: 1.5rem; text-align: center; color: var(--quiet); font-size: .9375rem; }
+  justify-content: center; padding: 1rem; text-align: center; color: var(--quiet); font-size: .9375rem; }
+figure .frame.empty { aspect-ratio: 1; min-height: 0; flex: none; }
 .shot figcaption { padding: .5rem 1.1rem .55rem; font-size: .8125rem; line-height: 1.45; color: var(--quiet);
   border-top: 1px solid var(--line); background: var(--card); flex: 1 0 auto; }
 .facts { display: grid; grid-template-columns: auto minmax(0, 1fr); gap: .3rem .9rem; font-size: .9375rem; }
@@ -91,7 +92,8 @@ thead th { font-weight: 600; font-size: .875rem; color: var(--quiet); vertical-a
 tbody th { font-weight: 600; }
 td { overflow-wrap: break-word; max-width: 24rem; }
 .fields th, .fields td { min-width: 9rem; }
-.fields tr > :first-child { position: sticky; inset-inline-start: 0; min-width: 7rem; background: var(--card); }
+.fields tr > :first-child { position: sticky; inset-inline-start: 0; background: var(--card);
+  min-width: 11rem; max-width: 14rem; overflow-wrap: anywhere; }
 .fields tr.differs > *, .fields tr.differs > :first-child { background: var(--mark-ground); }
 .fields tr.differs > th { box-shadow: inset 4px 0 0 var(--mark); }
 .fields .badge { display: block; width: fit-content; margin-top: .3rem; }
@@ -102,6 +104,7 @@ td { overflow-wrap: break-word; max-width: 24rem; }
 @media (max-width: 37.5rem) {
   table { font-size: .875rem; }
   th, td { padding: .5rem .65rem; }
+  .fields tr > :first-child { min-width: 9.6rem; max-width: 9.6rem; }
   /* A shade at the side to which there is more; the two upper layers move along and cover it. */
   .scroll { background:
     linear-gradient(90deg, var(--card) 50%, transparent) 0 0 / 2.5rem 100% no-repeat local,
@@ -127,7 +130,8 @@ def node(tag: str, *children: Element | str | None, **attributes: str | int | No
     for name, value in attributes.items():
         if value is not None:
             text = str(value)
-            made.set(name.rstrip("_").replace("_", "-"), safe(text, len(text) + 1))
+            # Never cut: half a data URI is no picture.
+            made.set(name.rstrip("_").replace("_", "-"), safe(text, 6 * len(text)))
     for child in children:
         if isinstance(child, Element):
             made.append(child)
