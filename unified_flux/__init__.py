@@ -10,6 +10,7 @@ __version__ = "0.1.0"
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from unified_flux.client import Client as Client
+    from unified_flux.compare import Candidate as Candidate, Comparison as Comparison
     from unified_flux.effects import Event as Event
     from unified_flux.errors import (
         Charged as Charged,
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
         UnsupportedField as UnsupportedField,
     )
     from unified_flux.money import Basis as Basis, Charge as Charge, Money as Money
+    from unified_flux.pricing import Kind as Kind, Observed as Observed, Quote as Quote
     from unified_flux.record import Record as Record
     from unified_flux.report import (
         Entry as Entry,
@@ -51,12 +53,15 @@ if TYPE_CHECKING:
         Image as Image,
         ImageResult as ImageResult,
         Recovered as Recovered,
+        Step as Step,
     )
+    from unified_flux.router import Router as Router
     from unified_flux.translation import Translation as Translation
     from unified_flux.wire import Job as Job, Phase as Phase
 
 _ROOMS = {
     "client": ("Client",),
+    "compare": ("Candidate", "Comparison"),
     "effects": ("Event",),
     "errors": (
         "Charged",
@@ -85,10 +90,12 @@ _ROOMS = {
         "UnsupportedField",
     ),
     "money": ("Basis", "Charge", "Money"),
+    "pricing": ("Kind", "Observed", "Quote"),
     "record": ("Record",),
     "report": ("Entry", "Outcome", "Policy", "Report"),
     "request": ("ImageRequest", "Reference"),
-    "result": ("Failed", "Image", "ImageResult", "Recovered"),
+    "result": ("Failed", "Image", "ImageResult", "Recovered", "Step"),
+    "router": ("Router",),
     "translation": ("Translation",),
     "wire": ("Job", "Phase"),
 }

@@ -120,6 +120,14 @@ class Limits:
             next_step=f"Raise it ({limit.source}){_WAIT.get(limit.period, '')}.",
         )
 
+    def used(self, limit: Limit, spent: Iterable[Spent]) -> Money | None:
+        """What is spent or reserved under a limit, in its unit; None where nobody knows."""
+        try:
+            used = self._sum(limit, spent, new=False)
+        except SpendLimitExceeded:
+            return None
+        return Money(decimal_of(used), limit.most.unit)
+
     def _sum(self, limit: Limit, parts: Iterable[Spent], *, new: bool) -> Fraction:
         """Parts in the limit's unit; what is not known there counts for nothing where allowed."""
         total = Fraction(0)

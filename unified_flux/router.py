@@ -137,7 +137,7 @@ class Router:
         return found
 
     def plan(self, request: ImageRequest) -> list[Stop]:
-        """The providers for a request, the one that is asked first in front.
+        """The providers for a request in their order; those that are passed over say why.
 
         Raises:
             UnsupportedField: When none of several can do it as it stands.
@@ -150,9 +150,8 @@ class Router:
         made = [stop for stop in stops if stop.client.was_made(request)]
         if made:
             return made[:1]
-        if self.by_price:
-            stops = _by_price(stops)
-        return [stops[0], *(self._held(stop, stops[0]) for stop in stops[1:])]
+        passed, stops = _by_price(stops) if self.by_price else ([], stops)
+        return [*passed, stops[0], *(self._held(stop, stops[0]) for stop in stops[1:])]
 
     def choose(self, request: ImageRequest) -> Client:
         """The client that would be asked first."""
@@ -185,7 +184,7 @@ class Router:
         steps: list[Step] = []
         errors: list[UnifiedFluxError] = []
         stops = self.plan(request)
-        for stop in stops:
+        for number, stop in enumerate(stops, 1):
             if len(stops) > 1 and not _passes(stop):
                 steps.append(stop.step(_against(stop)))
                 continue
@@ -199,7 +198,7 @@ class Router:
                 if not _may_go_on(error):
                     break
                 continue
-            steps.append(stop.step(taken=True))
+            steps += [stop.step(taken=True), *(one.step(_against(one)) for one in stops[number:])]
             return replace(result, steps=tuple(steps) if len(self.clients) > 1 else ())
         raise _ended(errors, steps if len(self.clients) > 1 else [])
 
@@ -227,11 +226,11 @@ def _passes(stop: Stop) -> bool:
 
 
 def _against(stop: Stop) -> str:
-    return stop.against or "; ".join(map(str, stop.candidate.problems))
+    return stop.against or "; ".join(map(str, stop.candidate.problems)) or "another took it"
 
 
-def _by_price(stops: Sequence[Stop]) -> list[Stop]:
-    """The possible ones with a price, the cheapest first, then all others."""
+def _by_price(stops: Sequence[Stop]) -> tuple[list[Stop], list[Stop]]:
+    """Those that are passed over, and the possible ones with a price, the cheapest first."""
     possible = [stop for stop in stops if stop.candidate.possible]
     if not possible:
         raise UnsupportedField(
@@ -256,12 +255,12 @@ def _by_price(stops: Sequence[Stop]) -> list[Stop]:
             next_step="\n".join(steps),
         )
     priced.sort(key=lambda stop: stop.candidate.rank)
-    dear = [
+    unpriced = [
         replace(stop, against="what it costs in USD is not known")
         for stop in possible
         if stop not in priced
     ]
-    return [*priced, *dear, *(stop for stop in stops if stop not in possible)]
+    return [*(stop for stop in stops if stop not in possible), *unpriced], priced
 
 
 def _may_go_on(error: UnifiedFluxError) -> bool:

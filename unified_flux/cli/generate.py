@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import takewhile
 from typing import Any
 
 import click
@@ -47,9 +48,8 @@ def command(**values: Any) -> int:
                 max_cost=values["max_cost"],
             )
             watch.stop()
-            for step in result.steps:
-                if step.why:
-                    asked.session.note(f"{step.provider}: {step.why}")
+            for step in takewhile(lambda one: not one.taken, result.steps):
+                asked.session.note(f"{step.provider} is passed over: {step.why}")
             delivery = Delivery(
                 session=asked.session,
                 result=result,

@@ -248,7 +248,9 @@ class Spending:
 
     def drift(self, provider: str, model: str, *, sandbox: bool = False) -> Drift | None:
         """Quotes against bills of a model's latest jobs; None where no job has both."""
-        rows = self._billed(provider, model, COMPARED, sandbox=sandbox)
+        found = self._billed(provider, model, COMPARED, sandbox=sandbox)
+        # A quote from earlier bills was never more than an estimate.
+        rows = [row for row in found if row["quote_basis"] != Basis.OBSERVED]
         unit = rows[0]["charge_unit"] if rows else ""
         pairs = [
             (row["quote_nano"], row["charge_nano"])
@@ -270,7 +272,8 @@ class Spending:
 
     def _billed(self, provider: str, model: str, most: int, *, sandbox: bool) -> list[Row]:
         return self._database.read(
-            "SELECT charge_nano, charge_unit, quote_nano, quote_unit, prepared_at FROM jobs"
+            "SELECT charge_nano, charge_unit, quote_nano, quote_unit, quote_basis, prepared_at"
+            " FROM jobs"
             " WHERE charge_basis = 'billed' AND charge_nano IS NOT NULL"
             " AND phase IN ('done', 'saved') AND sandbox = ? AND provider = ? AND model = ?"
             " ORDER BY number DESC LIMIT ?",
