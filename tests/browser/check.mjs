@@ -2,6 +2,8 @@
 // as one JSON what it saw: what was loaded, what was logged, what axe finds, what does not fit.
 //
 //   node check.mjs [--shots FOLDER] FILE...
+//
+// playwright-core 1.61 is the last that runs on Node 18, which is what Debian 12 brings.
 
 import { readFileSync } from "node:fs";
 import { basename, join, resolve } from "node:path";
