@@ -5,13 +5,34 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from unified_flux.adapter import Adapter
 from unified_flux.config import Config
-from unified_flux.errors import SpendLimitExceeded
+from unified_flux.contract import find
+from unified_flux.errors import ConfigurationError, SpendLimitExceeded
 from unified_flux.journal import Journal
 from unified_flux.limits import Limits, call_limit
 from unified_flux.money import Money
-from unified_flux.pricing import Observed, Quote, quote
+from unified_flux.pricing import Observed, Quote, marks, quote
+from unified_flux.text import did_you_mean, safe
 from unified_flux.translation import Translation
+
+
+def check_prices(config: Config, adapter: Adapter) -> None:
+    """Refuse prices for a model that the provider does not have.
+
+    Raises:
+        ConfigurationError: With the nearest name.
+    """
+    ours = f"{adapter.name}/"
+    for name in config.tariff.rows:
+        model = name.removeprefix(ours)
+        if name.startswith(ours) and find(adapter.cards, model) is None:
+            known = [word for card in adapter.cards for word in (card.model, card.family)]
+            source = config.values[f"prices.{name}"].source
+            raise ConfigurationError(
+                f'{source} has a price for "{safe(name, 80)}", and {adapter.name} has no such model'
+                f"{did_you_mean(model, known)}"
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,8 +57,9 @@ class Budget:
         def observed() -> Observed | None:
             if self.journal is None or not self.journal.path.exists():
                 return None
-            sandbox = self.is_sandbox()
-            return self.journal.spending.observed(card.provider, card.model, sandbox=sandbox)
+            return self.journal.spending.observed(
+                card.provider, card.model, sandbox=self.is_sandbox(), like=marks(translation)
+            )
 
         return quote(translation, self.config.tariff, observed)
 

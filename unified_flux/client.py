@@ -10,6 +10,7 @@ from typing import Self
 from unified_flux import config as configuration, flow, registry
 from unified_flux.access import Access, open_journal
 from unified_flux.adapter import Adapter
+from unified_flux.budget import check_prices
 from unified_flux.compare import Candidate, candidate
 from unified_flux.config import Config, check_base_url, check_options
 from unified_flux.contract import Card, find
@@ -72,6 +73,7 @@ class Client:
         if address:
             check_base_url(address, "base_url")
         self.adapter: Adapter = registry.make_adapter(provider, address, options)
+        check_prices(self.config, self.adapter)
         inherited = self.config.policy
         self.policy = Policy(inherited.allow | Policy.of(allow).allow, adapt)
         self._on_event = on_event

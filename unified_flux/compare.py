@@ -13,7 +13,7 @@ from typing import Any
 from unified_flux import registry
 from unified_flux.access import answers_here
 from unified_flux.adapter import Adapter
-from unified_flux.budget import Budget
+from unified_flux.budget import Budget, check_prices
 from unified_flux.config import Config
 from unified_flux.contract import Card, find
 from unified_flux.errors import InvalidRequest, Problem, UnifiedFluxError
@@ -131,6 +131,7 @@ def compare(
     for name in named or config.providers:
         try:
             adapter = registry.make_adapter(name, config.base_url(name), config.options(name))
+            check_prices(config, adapter)
             known += [word for card in adapter.cards for word in (card.family, card.model)]
             local = partial(answers_here, adapter, config)
             budget = Budget(

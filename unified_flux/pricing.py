@@ -162,6 +162,15 @@ def quote(
     )
 
 
+def marks(translation: Translation) -> dict[str, tuple[Any, Any]]:
+    """What tells one price of a model from another: payload key → what is said or meant, and its default."""
+    card = translation.card
+    keys = {key for row in card.prices for key in row.when}
+    defaults = {key: card.defaults.get(key) for key in keys}
+    said = {key: at(translation.payload, key) for key in keys}
+    return {k: (defaults[k] if said[k] is None else said[k], defaults[k]) for k in sorted(keys)}
+
+
 def _in_usd(quoted: Quote, rates: Rates) -> Quote:
     if quoted.money is None:
         return quoted
@@ -222,13 +231,11 @@ _ORDER = (Kind.EXACT, Kind.FORMULA, Kind.UPPER_BOUND)
 
 def _holds(row: PriceRow, translation: Translation) -> bool:
     """Whether a row is about what the payload says, or by default means."""
-    for key, values in row.when.items():
-        said = at(translation.payload, key)
-        if said is None:
-            said = translation.card.defaults.get(key)
-        if said not in values:
-            return False
-    return True
+    payload, defaults = translation.payload, translation.card.defaults
+    return all(
+        (defaults.get(key) if (said := at(payload, key)) is None else said) in values
+        for key, values in row.when.items()
+    )
 
 
 def _count(row: PriceRow, translation: Translation) -> tuple[Fraction, Kind] | str:

@@ -147,7 +147,7 @@ class Router:
         stops = [Stop(client, client.candidate(request)) for client, _ in self.cards(request.model)]
         if len(self.clients) == 1:
             return stops
-        made = [stop for stop in stops if stop.client.was_made(request)]
+        made = [s for s in stops if s.candidate.possible and s.client.was_made(request)]
         if made:
             return made[:1]
         passed, stops = _by_price(stops) if self.by_price else ([], stops)

@@ -42,9 +42,7 @@ def command(provider: str | None, as_json: bool) -> None:
 
 
 def _price(card: Card) -> str:
-    rows = card.facts.get("prices", [])
-    said = [f"{row['amount']} {row['unit']} per {row['per']} ({row['basis']})" for row in rows]
-    return ", ".join(said) or "unknown"
+    return ", ".join(f"{row} ({row.basis})" for row in card.prices) or "unknown"
 
 
 def _abilities(card: Card) -> Iterator[str]:

@@ -9,12 +9,14 @@ a limit is judged, and a report over a million jobs made, by reading a few rows.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
 from sqlite3 import Connection
+from types import MappingProxyType
+from typing import Any
 
 from unified_flux.journal.database import Database, Row
 from unified_flux.limits import Limit, Period, Spent
@@ -27,6 +29,7 @@ NANO = 10**9
 LATEST = 50
 # Jobs whose quote and bill are compared.
 COMPARED = 1000
+NO_MARKS: Mapping[str, tuple[Any, Any]] = MappingProxyType({})
 
 _KEY = ("sandbox", "day", "provider", "model", "project", "tags", "outcome", "unit", "basis")
 # A job's key in `spending`, from its own columns; those below are worked out by SQLite.
@@ -228,9 +231,21 @@ class Spending:
         )
         return [(row["provider"], row["model"]) for row in rows]
 
-    def observed(self, provider: str, model: str, *, sandbox: bool = False) -> Observed | None:
-        """What a model's latest bills were, in the unit of the newest; None where there is none."""
-        rows = self._billed(provider, model, LATEST, sandbox=sandbox)
+    def observed(
+        self,
+        provider: str,
+        model: str,
+        *,
+        sandbox: bool = False,
+        like: Mapping[str, tuple[Any, Any]] = NO_MARKS,
+    ) -> Observed | None:
+        """What a model's latest bills were, in the unit of the newest; None where there is none.
+
+        Args:
+            like: Count only pictures like this one: payload key → its value, and the default that
+                holds where a payload says nothing.
+        """
+        rows = self._billed(provider, model, LATEST, sandbox=sandbox, like=like)
         if not rows:
             return None
         unit, newest = rows[0]["charge_unit"], rows[0]["prepared_at"]
@@ -270,14 +285,27 @@ class Spending:
             newest_billed=newest[1],
         )
 
-    def _billed(self, provider: str, model: str, most: int, *, sandbox: bool) -> list[Row]:
+    def _billed(
+        self,
+        provider: str,
+        model: str,
+        most: int,
+        *,
+        sandbox: bool,
+        like: Mapping[str, tuple[Any, Any]] = NO_MARKS,
+    ) -> list[Row]:
+        marks = [
+            (f"$.{'.'.join(json.dumps(step) for step in key.split('.'))}", default, value)
+            for key, (value, default) in like.items()
+        ]
+        tests = " AND coalesce(json_extract(payload, ?), ?) IS ?" * len(marks)
         return self._database.read(
             "SELECT charge_nano, charge_unit, quote_nano, quote_unit, quote_basis, prepared_at"
-            " FROM jobs"
+            f" FROM jobs{' JOIN requests USING (number)' if marks else ''}"
             " WHERE charge_basis = 'billed' AND charge_nano IS NOT NULL"
             " AND phase IN ('done', 'saved') AND sandbox = ? AND provider = ? AND model = ?"
-            " ORDER BY number DESC LIMIT ?",
-            (int(sandbox), provider, model, most),
+            f"{tests} ORDER BY number DESC LIMIT ?",
+            (int(sandbox), provider, model, *(part for mark in marks for part in mark), most),
         )
 
 

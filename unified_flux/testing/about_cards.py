@@ -10,7 +10,7 @@ from typing import Any
 
 from unified_flux.addresses import split_url
 from unified_flux.contract import DIALECT, Card
-from unified_flux.money import Basis, parse_amount
+from unified_flux.money import USD, Basis
 from unified_flux.request import ImageRequest
 from unified_flux.testing.kit import Kit
 
@@ -104,10 +104,13 @@ class CardQuestions(Kit):
         source = facts.get("source", {})
         assert source.get("page") and is_day(source.get("read")), f"no source: {source}"
         for row in facts["prices"]:
-            assert isinstance(row["amount"], str) and parse_amount(row["amount"]) is not None, row
-            assert row["unit"] in {"USD", f"credits:{self.name}"}, f"unknown unit: {row}"
-            assert row["basis"] in {*Basis}, f"unknown basis: {row}"
-            assert row["per"] and row["source"] and is_day(row["as_of"]), f"no source: {row}"
+            assert isinstance(row["amount"], str), f"no exact amount: {row}"
+        for price in card.prices:
+            assert price.price.unit in {USD, f"credits:{self.name}"}, f"unknown unit: {price}"
+            assert price.source and price.as_of, f"no source: {price}"
+            assert price.basis is not Basis.CONFIGURED, f"a card is nobody's setting: {price}"
+            astray = {*price.when} - {*card.leaves}
+            assert not astray, f"the schema has no {astray}"
         for which in ("first", "every"):
             assert is_span(facts["polling"].get(which)), f"polling.{which} is no span of seconds"
 
