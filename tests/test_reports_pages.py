@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import os
 import struct
 import warnings
 import zlib
@@ -421,6 +422,29 @@ def test_a_huge_picture_is_refused_before_it_is_decoded(
     opened: list[object] = []
     monkeypatch.setattr(Image, "open", lambda *args, **kwargs: opened.append(args))
     assert thumbnail(path) is None
+    assert opened == []
+
+
+def test_whatever_a_decoder_raises_is_no_picture(
+    fox: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A fault inside the decoder ends in no thumbnail, not in a page without an end."""
+    for fault in (ValueError, IndexError, struct.error, SyntaxError, Image.DecompressionBombError):
+
+        def decode(*args: object, fault: type[Exception] = fault, **kwargs: object) -> None:
+            raise fault("odd bytes")
+
+        monkeypatch.setattr(Image, "open", decode)
+        assert thumbnail(fox) is None
+
+
+def test_a_pipe_is_never_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is no plain file is not even opened: it could keep us waiting for ever."""
+    pipe = tmp_path / "pipe.png"
+    os.mkfifo(pipe)
+    opened: list[object] = []
+    monkeypatch.setattr(Path, "open", lambda *args: opened.append(args) or io.BytesIO())
+    assert thumbnail(pipe) is None
     assert opened == []
 
 
