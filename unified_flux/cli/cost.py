@@ -17,10 +17,9 @@ from unified_flux.cli.group import COMMANDS, print_json
 if TYPE_CHECKING:
     from unified_flux.config import Config
     from unified_flux.journal import Journal
-    from unified_flux.money import Money
     from unified_flux.prices import PriceRow
     from unified_flux.reports.check import Checked
-    from unified_flux.reports.costs import Line
+    from unified_flux.reports.costs import Line, Total
 
 _DAY = 86_400
 _UNITS = {"h": 3600, "d": _DAY, "w": 7 * _DAY}
@@ -101,7 +100,7 @@ def report(by: str, since: int, **values: Any) -> None:  # fmt: skip
                 "since": _day(since),
                 "sandbox": values["sandbox"],
                 "rows": [line.to_json() for line in told.lines],
-                "totals": [{"amount": f"{m.amount:f}", "unit": m.unit} for m in told.totals],
+                "totals": [total.to_json() for total in told.totals],
                 "notes": told.notes,
             }
         )
@@ -121,7 +120,7 @@ class Told:
 
     by: str
     lines: list[Line]
-    totals: list[Money]
+    totals: list[Total]
     notes: list[str]
 
 
@@ -159,8 +158,8 @@ def _draw(told: Told) -> None:
     utf8 = (getattr(sys.stdout, "encoding", None) or "").lower().startswith("utf")
     for line in chart.lines(bars, 78, ascii_only=not utf8):
         click.echo(line)
-    for money in told.totals:
-        click.echo(f"total: {money.amount:f} {money.unit}")
+    for total in told.totals:
+        click.echo(f"total: {total}")
     for note in told.notes:
         click.echo(note)
 
@@ -173,7 +172,7 @@ def _write_page(path: Path, told: Told, *, force: bool) -> None:
     from unified_flux.text import safe
 
     title, bars = costs.chart(told.lines)
-    totals = [f"Total: {money.amount:f} {money.unit}" for money in told.totals]
+    totals = [f"Total: {total}" for total in told.totals]
     heads, rows = [told.by, *costs.HEADS], [line.cells for line in told.lines]
     text = costs_page(f"{title} by {told.by}", heads, rows, bars, [*totals, *told.notes])
     try:

@@ -90,17 +90,34 @@ def lines(sums: Iterable[Sum], rates: Rates) -> list[Line]:
     ]
 
 
-def totals(sums: Iterable[Sum]) -> list[Money]:
-    """The sum of each unit; credits and dollars never add up.
+@dataclass(frozen=True, slots=True)
+class Total:
+    """All money of one unit that rests on one basis: bills and mere quotes are told apart."""
+
+    money: Money
+    basis: Basis
+
+    def __str__(self) -> str:
+        return f"{self.money.amount:f} {self.money.unit} ({self.basis})"
+
+    def to_json(self) -> dict[str, str]:
+        """The total as `cost report --json` prints it."""
+        money = self.money
+        return {"amount": f"{money.amount:f}", "unit": money.unit, "basis": str(self.basis)}
+
+
+def totals(sums: Iterable[Sum]) -> list[Total]:
+    """The sum of each unit and basis; credits and dollars never add up.
 
     Args:
         sums: By something that each job has one of; by tags a job would count several times.
     """
-    amounts: dict[str, Decimal] = {}
+    amounts: dict[tuple[str, Basis], Decimal] = {}
     for one in sums:
         if one.money:
-            amounts[one.money.unit] = amounts.get(one.money.unit, Decimal(0)) + one.money.amount
-    return [Money(amount, unit) for unit, amount in sorted(amounts.items())]
+            key = (one.money.unit, one.basis)
+            amounts[key] = amounts.get(key, Decimal(0)) + one.money.amount
+    return [Total(Money(amounts[key], key[0]), key[1]) for key in sorted(amounts)]
 
 
 def notes(found: Sequence[Line], providers: Sequence[str], by: str) -> list[str]:
@@ -140,7 +157,7 @@ def chart(found: Sequence[Line]) -> tuple[str, list[Bar]]:
         )
         for group, amount in sums.items()
     ]
-    return f"Known cost in {unit}", bars
+    return f"Cost in {unit}, by its quote where no bill came yet", bars
 
 
 def csv_text(by: str, found: Sequence[Line]) -> str:
