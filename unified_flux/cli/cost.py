@@ -174,7 +174,8 @@ def _write_page(path: Path, told: Told, *, force: bool) -> None:
     title, bars = costs.chart(told.lines)
     totals = [f"Total: {total}" for total in told.totals]
     heads, rows = [told.by, *costs.HEADS], [line.cells for line in told.lines]
-    text = costs_page(f"{title} by {told.by}", heads, rows, bars, [*totals, *told.notes])
+    notes = [*totals, f"The chart: {title[0].lower()}{title[1:]}", *told.notes]
+    text = costs_page(f"Costs by {told.by}", heads, rows, bars, notes)
     try:
         write_whole(path, [text.encode()], force=force)
     except FileExistsError:

@@ -48,7 +48,9 @@ class Exhibit:
 
 def gallery(prompt: str, exhibits: Sequence[Exhibit], *, made_at: str, total: str) -> str:
     """A comparison as one page that needs nothing beside it."""
-    count = f"{len(exhibits)} provider{'' if len(exhibits) == 1 else 's'}"
+    one_each = len({exhibit.provider for exhibit in exhibits}) == len(exhibits)
+    what = "provider" if one_each else "model"
+    count = f"{len(exhibits)} {what}{'' if len(exhibits) == 1 else 's'}"
     head = node(
         "header",
         node("h1", f"One request, {count}"),
@@ -148,7 +150,8 @@ def _frame(words: str) -> Element:
 
 def _bar(exhibit: Exhibit) -> Bar:
     """What a provider took, in dollars; where nobody can say that, its own words."""
-    name = safe(exhibit.provider, _NAME) + (" (sandbox)" if exhibit.sandbox else "")
+    name = safe(f"{exhibit.provider}/{exhibit.model}", _NAME)
+    name += " (sandbox)" if exhibit.sandbox else ""
     if exhibit.usd is None:
         return Bar(label=name, value=None, said="no amount in USD", note=exhibit.charged)
     note = exhibit.usd_basis or ""
