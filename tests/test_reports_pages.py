@@ -253,7 +253,7 @@ def test_a_file_that_is_no_picture_is_said_in_words(tmp_path: Path) -> None:
 def test_the_sandbox_is_marked(fox: Path) -> None:
     """The badge is there for the sandbox alone, on the card and at the bar."""
     assert [tag for tag, _ in shown(exhibit(fox, sandbox=True)).having("badge")] == ["span"]
-    assert "rivya (sandbox)" in shown(exhibit(fox, sandbox=True)).text
+    assert "/flux-kontext-pro (sandbox)" in shown(exhibit(fox, sandbox=True)).text
     assert shown(exhibit(fox)).having("badge") == []
 
 

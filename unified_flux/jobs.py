@@ -31,11 +31,12 @@ from unified_flux.fetching import Finished
 from unified_flux.flow import Ask, Flow
 from unified_flux.journal import Journal
 from unified_flux.money import Money
-from unified_flux.outcomes import Outcomes, resume_command
+from unified_flux.outcomes import Outcomes
 from unified_flux.output import Target
 from unified_flux.record import Record, canonical, draft, payload_digest
 from unified_flux.recovery import (
     Taken,
+    busy,
     ended_with_its_process,
     has_died,
     next_flow,
@@ -153,7 +154,7 @@ class Jobs:
             # A picture that is here is handed over whoever is at work on its file.
             return (yield from next_flow(self._taken(record)))
         if journal is not None and not journal.claim(record.id):
-            raise _busy(record)
+            raise busy(record)
         try:
             if journal is not None:
                 # Another process may have gone on with it since it was looked up.
@@ -386,19 +387,6 @@ def _new_id() -> str:
     """A name that nobody has, in the order of time: so the journal's newest pages are near."""
     moment = int(time.time() * 1000).to_bytes(6, "big")
     return base64.b32hexencode(moment + secrets.token_bytes(4)).decode().lower()
-
-
-def _busy(record: Record) -> UnifiedFluxError:
-    error = UnifiedFluxError(
-        f"another process is at work on the job {record.name}",
-        provider=record.provider,
-        model=record.model,
-        job=record.job,
-        charged=record.charged,
-        next_step=f"When it has ended: {resume_command(record.name)}",
-    )
-    error.id = record.id
-    return error
 
 
 def no_job(provider: str, job: Job | str) -> InvalidRequest:

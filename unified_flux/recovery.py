@@ -18,6 +18,7 @@ from unified_flux.errors import (
 )
 from unified_flux.fetching import Finished
 from unified_flux.flow import Ask, Flow
+from unified_flux.outcomes import resume_command
 from unified_flux.record import WORDS, Record
 from unified_flux.request import ImageRequest, Reference
 from unified_flux.settings import url_name
@@ -228,3 +229,17 @@ def ended_with_its_process(record: Record) -> UnifiedFluxError:
         provider=record.provider,
         model=record.model,
     )
+
+
+def busy(record: Record) -> UnifiedFluxError:
+    """The error of a job that a living process has in hand."""
+    error = UnifiedFluxError(
+        f"another process is at work on the job {record.name}",
+        provider=record.provider,
+        model=record.model,
+        job=record.job,
+        charged=record.charged,
+        next_step=f"When it has ended: {resume_command(record.name)}",
+    )
+    error.id = record.id
+    return error
