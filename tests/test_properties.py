@@ -77,6 +77,7 @@ FREE: dict[str, st.SearchStrategy[Any]] = {
     "watermark": st.text(max_size=10),
     "n": NUMBERS,
     "client_request_id": st.text(max_size=10),
+    "tags": st.lists(st.text(max_size=5) | st.integers(), max_size=3) | st.text(max_size=5),
     "extra": st.dictionaries(
         st.sampled_from(["rivya", "vtrix", "other"]),
         st.dictionaries(st.sampled_from(NAMES) | st.text(max_size=8), JSON, max_size=3) | JSON,

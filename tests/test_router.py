@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from contextlib import closing
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from unified_flux import (
     ConfigurationError,
     ImageRequest,
     InvalidRequest,
+    JournalError,
     Moderated,
     OutcomeUnknown,
     Router,
@@ -37,6 +39,7 @@ from unified_flux.errors import (
     RateLimited,
     SpendLimitExceeded,
 )
+from unified_flux.journal import Journal
 from unified_flux.router import _may_go_on
 from unified_flux.sandbox.server import SandboxServer
 from unified_flux.wire import Job
@@ -247,6 +250,18 @@ def test_a_broken_plugin_stands_in_no_others_way(monkeypatch: pytest.MonkeyPatch
     assert comparison.left_out == {"acme": "the plugin acme cannot be loaded"}
     with pytest.raises(ConfigurationError, match="acme cannot be loaded"):
         compare(ImageRequest(prompt="a fox"), config=found, providers=["acme"])
+
+
+def test_a_journal_that_cannot_be_read_is_told_and_not_taken_for_an_empty_one() -> None:
+    """Without its bills a price would be unknown for another reason than is said."""
+    found = config.load(registry.names())
+    found.home.mkdir()
+    (found.home / "journal.db").write_bytes(b"not a database at all, but long enough" * 40)
+    with (
+        closing(Journal(found.home)) as journal,
+        pytest.raises(JournalError, match="no SQLite file"),
+    ):
+        compare(ImageRequest(prompt="a fox"), config=found, journal=journal)
 
 
 def test_every_figure_of_a_comparison_is_text_or_null(configured: SandboxServer) -> None:

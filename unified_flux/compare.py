@@ -16,7 +16,7 @@ from unified_flux.adapter import Adapter
 from unified_flux.budget import Budget, check_prices
 from unified_flux.config import Config
 from unified_flux.contract import Card, find
-from unified_flux.errors import InvalidRequest, Problem, UnifiedFluxError
+from unified_flux.errors import InvalidRequest, JournalError, Problem, UnifiedFluxError
 from unified_flux.journal import Journal
 from unified_flux.pricing import Quote
 from unified_flux.references import open_references
@@ -121,6 +121,7 @@ def compare(
     Raises:
         InvalidRequest: When no provider has such a model, or a reference is unusable.
         ConfigurationError: When a named provider is not installed.
+        JournalError: When the journal cannot be read.
     """
     named = tuple(providers)
     wanted = tuple(models) or (request.model or config.get("model"),)
@@ -144,6 +145,8 @@ def compare(
             candidates += [
                 candidate(request, card, references, **ours) for card in _cards(adapter, wanted)
             ]
+        except JournalError:
+            raise
         except UnifiedFluxError as error:
             # A plugin that is broken stands in no other's way; one that was asked for is told.
             if named:
