@@ -108,15 +108,12 @@ class Limits:
         cost = self._sum(limit, new, new=True)
         if before + cost <= Fraction(limit.most.amount):
             return
-        unit = limit.most.unit
-        when = _WHEN[limit.period]
-        told = (
-            "" if limit.period is Period.CALL else f", {_said(before)} {unit} are spent or reserved"
-        )
-        what = "cost" if len(asked) == 1 else f"for {len(asked)} pictures cost"
+        unit, when = limit.most.unit, _WHEN[limit.period]
+        left = f", of which {_said(before)} {unit} are spent or reserved" if before else ""
+        what = "this picture" if len(asked) == 1 else f"these {len(asked)} pictures"
         raise SpendLimitExceeded(
-            f"this call may {what} {_said(cost)} {unit}{told}, and {limit.name} = {limit} is all that may be "
-            f"spent {when}; nothing was sent",
+            f"{what} may cost {_said(cost)} {unit}, and {limit.name} allows {limit}{left} {when}; "
+            "nothing was sent",
             next_step=f"Raise it ({limit.source}){_WAIT.get(limit.period, '')}.",
         )
 
@@ -184,20 +181,20 @@ def read_limit(name: str, said: Any, source: str) -> Limit:
     Raises:
         ValueError: For an unknown name, no amount, no unit, or another provider's credits.
     """
-    steps = name.split(".")
-    provider = steps[1] if steps[0] == PROVIDERS and len(steps) > 1 else None
-    word = Period.EVER if provider and len(steps) == 2 else steps[-1]
-    if (word not in _NAMES and word is not Period.EVER) or len(steps) != _length(provider, word):
-        raise ValueError(f"is no limit{did_you_mean(name, _NAMES)}; known: {', '.join(_NAMES)}")
+    provider: str | None = None
+    match name.split("."):
+        case [word] if word in _NAMES:
+            period = Period(word)
+        case ["per_provider", provider, word] if word in _NAMES:
+            period = Period(word)
+        case ["per_provider", provider]:
+            period = Period.EVER
+        case _:
+            raise ValueError(f"is no limit{did_you_mean(name, _NAMES)}; known: {', '.join(_NAMES)}")
     most = parse_money(said, provider)
-    if provider and most.unit not in {USD, f"credits:{provider}"}:
+    if provider and most.unit not in {USD, f"{CREDITS}{provider}"}:
         raise ValueError(f"mixes units: {provider} is not paid in {most.unit}")
-    period = Period(word)
     return Limit(name=f"limits.{name}", most=most, period=period, source=source, provider=provider)
-
-
-def _length(provider: str | None, word: str) -> int:
-    return 1 if provider is None else 2 if word is Period.EVER else 3
 
 
 def call_limit(said: object, provider: str) -> Limit:
