@@ -78,11 +78,16 @@ def read_rows(found: Any, provider: str, basis: Basis | None = None) -> tuple[Pr
         ValueError: For anything that is no price, saying which key and what it must be.
     """
     tables = found if isinstance(found, list) else [found]
-    rows = tuple(_row(table, provider, basis) for table in tables)
+    rows: list[PriceRow] = []
+    for number, table in enumerate(tables, 1):
+        try:
+            rows.append(_row(table, provider, basis))
+        except ValueError as error:
+            raise ValueError(f"(row {number}) {error}" if len(tables) > 1 else str(error)) from None
     units = sorted({row.price.unit for row in rows})
     if len(units) > 1:
         raise ValueError(f"mixes units, {' and '.join(units)}; say all of one model in one")
-    return rows
+    return tuple(rows)
 
 
 def _row(table: Any, provider: str, basis: Basis | None) -> PriceRow:

@@ -40,10 +40,14 @@ class TomlFile:
     above: tuple[str, ...] = ()
 
     def line(self, *keys: str) -> str:
-        """The file and the line that a key is set on, as errors name it."""
+        """The file and the line that a key is set on, or the inline table that it stands in."""
         wanted = (*self.above, *keys)
-        numbers = [number for number, path in _paths(self.text) if path[: len(wanted)] == wanted]
-        return f"{self.path}, line {numbers[0]}" if numbers else str(self.path)
+        near = [
+            (min(len(path), len(wanted)), -number)
+            for number, path in _paths(self.text)
+            if path and path[: len(wanted)] == wanted[: len(path)]
+        ]
+        return f"{self.path}, line {-max(near)[1]}" if near else str(self.path)
 
     def settings(self, providers: Sequence[str]) -> dict[str, Any]:
         """Every setting by its dotted name.
