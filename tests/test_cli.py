@@ -14,7 +14,9 @@ import contextlib
 import io
 import json
 import os
+import signal
 import sys
+import threading
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -154,3 +156,27 @@ def test_an_interrupt_names_what_goes_on(
         error = json.loads(out)["error"]
         assert (error["exit_code"], error["charged"]) == (130, "maybe")
         assert error["jobs"][0].startswith("rivya/flux-kontext-pro/task_")
+
+
+def test_an_interrupted_comparison_sends_nothing_more_and_names_what_goes_on(
+    configured: SandboxServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Ctrl-C while two providers are at work: both stop at their next step, what is paid is told."""
+    polled = threading.Barrier(2)
+
+    def interrupt(self: World, request: WireRequest, within: float | None) -> Any:
+        if request.purpose is Purpose.POLL and not self.stopped.is_set():
+            polled.wait(10)
+            if "rivya" in request.url:
+                os.kill(os.getpid(), signal.SIGINT)
+            self.stopped.wait(10)
+        return exchange(self, request, within)
+
+    exchange = World._exchange
+    monkeypatch.setattr(World, "_exchange", interrupt)
+    code = run(["compare", "a fox sandbox:polls-3", "--run", "-o", "both"])
+    _, err = capsys.readouterr()
+    assert code == 130
+    assert "unified-flux resume rivya/flux-kontext-pro/task_" in err
+    assert "unified-flux resume vtrix/flux_kontext_pro/" in err
+    assert sum(one.meter()["accepted"] for one in configured.emulators.values()) == 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Generator, Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
@@ -216,6 +217,7 @@ class Client:
         destination: str | Path | None = None,
         force: bool = False,
         max_cost: str | Money | None = None,
+        stop: threading.Event | None = None,
     ) -> ImageResult:
         """Make the pictures: each is at most one accepted paid submit.
 
@@ -226,6 +228,8 @@ class Client:
                 written there now: the journal keeps it, so that `unified-flux recover` can.
             force: Whether a file may be overwritten there.
             max_cost: The most that all pictures together may cost: `0.50 USD`, `8 credits:rivya`.
+            stop: Once it is set, by another thread, the call ends at its next step and sends nothing
+                more; what was accepted stays in the journal.
 
         Raises:
             TranslationError: When the request cannot be said; nothing was sent.
@@ -240,7 +244,7 @@ class Client:
         order = self._jobs.order(
             request, again=again, destination=destination, force=force, max_cost=max_cost
         )
-        world = self._world()
+        world = self._world(stop)
         with self._jobs.prepared(order) as asks:
             new = [ask for _, ask in asks if ask is not None]
             if len(new) > 1:
@@ -379,9 +383,14 @@ class Client:
         asking = flow.inquire(self.adapter, wire, self._jobs.pace, self._jobs.rng)
         return self.adapter.read_balance(run(asking, self._world()))
 
-    def _world(self) -> World:
+    def _world(self, stop: threading.Event | None = None) -> World:
         """One per call: what stops one call must not stop the next."""
-        return World(transport=self._access, journal=self.journal, on_event=self._on_event)
+        return World(
+            transport=self._access,
+            journal=self.journal,
+            on_event=self._on_event,
+            stopped=stop or threading.Event(),
+        )
 
 
 def _job_of(following: Flow) -> Generator[Effect, Answer, Job]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import sys
+import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -65,7 +67,7 @@ class Run:
 
 
 def run(told: Compared, values: dict[str, Any], show: Callable[[], None]) -> int:
-    """Show the comparison, ask, make the pictures one provider after the other; the exit code."""
+    """Show the comparison, ask, make the pictures side by side; the exit code."""
     if not values["as_json"]:
         show()
     watch = Watch(values["quiet"])
@@ -77,8 +79,7 @@ def run(told: Compared, values: dict[str, Any], show: Callable[[], None]) -> int
     _make(folder, page, force=values["force"])
     target = Target(str(folder / TEMPLATE), values["force"])
     with watch:
-        for one in runs:
-            _generate(told, one, target, lines=not values["as_json"])
+        _generate_all(told, runs, target, lines=not values["as_json"])
     _write_page(told, runs, page, force=values["force"])
     if values["as_json"]:
         print_json(_json(told, runs, page))
@@ -206,21 +207,35 @@ def _make(folder: Path, page: Path, *, force: bool) -> None:
         )
 
 
-def _generate(told: Compared, one: Run, target: Target, *, lines: bool) -> None:
-    """One provider's pictures, to their files; what goes wrong stops no other."""
+def _generate_all(told: Compared, runs: list[Run], target: Target, *, lines: bool) -> None:
+    """All providers at once; an interrupt stops them all at their next step."""
+    stop = threading.Event()
+    with ThreadPoolExecutor(len(runs)) as pool:
+        try:
+            for done in as_completed([pool.submit(_generate, told, r, target, stop) for r in runs]):
+                for line in done.result() if lines else ():
+                    click.echo(line)
+        except BaseException:
+            stop.set()
+            raise
+
+
+def _generate(told: Compared, one: Run, target: Target, stop: threading.Event) -> list[str]:
+    """One provider's pictures, to their files, as lines; what goes wrong stops no other."""
     with one.client as client:
         try:
-            result = client.generate(told.request, destination=target.absolute, force=target.force)
+            result = client.generate(
+                told.request, destination=target.absolute, force=target.force, stop=stop
+            )
             session = Session(router=Router(clients=[client]), quiet=told.quiet)
             delivery = Delivery(session=session, result=result, target=target, report=result.report)
             written, failed = delivery.write()
         except UnifiedFluxError as error:
             one.error = error
-            return
+            return []
     one.result, one.written = result, tuple(written)
     one.error = failed[0].error if failed else None
-    for image, path in written if lines else ():
-        click.echo(delivery.line(image, path))
+    return [delivery.line(image, path) for image, path in written]
 
 
 def _write_page(told: Compared, runs: list[Run], page: Path, *, force: bool) -> None:
