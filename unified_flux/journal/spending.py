@@ -50,10 +50,14 @@ _ADDED = (
     " WHEN phase = 'prepared' THEN 'reserved'"
     " WHEN phase = 'cancelled' OR charged = 'no' THEN 'nothing'"
     " WHEN phase IN ('unknown', 'failed') THEN phase ELSE 'running' END) VIRTUAL",
-    "cost_nano INTEGER GENERATED ALWAYS AS (coalesce(charge_nano, reserve_nano)) VIRTUAL",
-    "cost_unit TEXT GENERATED ALWAYS AS (CASE WHEN charge_nano IS NOT NULL THEN charge_unit"
+    # Of a job that still runs a first figure may be too low: then what was reserved stays.
+    "held INTEGER GENERATED ALWAYS AS (charge_nano IS NULL OR (phase = 'accepted'"
+    " AND charge_unit IS quote_unit AND charge_nano < coalesce(reserve_nano, 0))) VIRTUAL",
+    "cost_nano INTEGER GENERATED ALWAYS AS"
+    " (CASE WHEN held THEN reserve_nano ELSE charge_nano END) VIRTUAL",
+    "cost_unit TEXT GENERATED ALWAYS AS (CASE WHEN NOT held THEN charge_unit"
     " WHEN reserve_nano IS NOT NULL THEN quote_unit ELSE '' END) VIRTUAL",
-    "cost_basis TEXT GENERATED ALWAYS AS (CASE WHEN charge_nano IS NOT NULL THEN charge_basis"
+    "cost_basis TEXT GENERATED ALWAYS AS (CASE WHEN NOT held THEN charge_basis"
     " WHEN reserve_nano IS NOT NULL THEN quote_basis ELSE 'unknown' END) VIRTUAL",
 )
 
@@ -73,10 +77,11 @@ _COUNTED = """
 """
 
 
-def _parts(row: str) -> str:
-    """The columns of a job's own row in `spending`."""
-    cost = f"coalesce({row}.cost_nano, 0)"
-    return f"{', '.join(_of(row))}, 1, {cost} / {NANO}, {cost} % {NANO}"
+def _parts(row: str, day: str | None = None) -> str:
+    """The columns of a job's own row in `spending`, perhaps of another day."""
+    key, cost = _of(row), f"coalesce({row}.cost_nano, 0)"
+    key[_KEY.index("day")] = day or f"{row}.day"
+    return f"{', '.join(key)}, 1, {cost} / {NANO}, {cost} % {NANO}"
 
 
 _ADD = f"INSERT INTO spending SELECT {_parts('NEW')} WHERE NEW.outcome <> 'nothing' {_COUNTED};"
@@ -137,10 +142,14 @@ def spent(connection: Connection, limit: Limit, now: int, *, sandbox: bool) -> l
     return [Spent(row["unit"], _exact(row), row["jobs"] if row["unknown"] else 0) for row in rows]
 
 
-def keep_doubt(connection: Connection, id: str) -> None:
-    """A job of unknown outcome is submitted once more: what the first may have cost stays counted."""
+def keep_doubt(connection: Connection, id: str, now: int) -> None:
+    """A job of unknown outcome is submitted once more: what the first may have cost stays counted.
+
+    It is counted today. The job keeps its day, and today's limits must see that two were paid.
+    """
     connection.execute(
-        f"INSERT INTO spending SELECT {_parts('jobs')} FROM jobs WHERE id = ? {_COUNTED}", (id,)
+        f"INSERT INTO spending SELECT {_parts('jobs', '?')} FROM jobs WHERE id = ? {_COUNTED}",
+        (now // DAY, id),
     )
 
 

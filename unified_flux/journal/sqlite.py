@@ -22,7 +22,7 @@ from unified_flux.journal.changes import NUMBER, Hand
 from unified_flux.journal.database import Database, Row
 from unified_flux.journal.owner import Owner
 from unified_flux.journal.spending import Spending, keep_doubt, spent
-from unified_flux.journal.tables import JOBS, MIGRATIONS, OPEN, read_row
+from unified_flux.journal.tables import JOBS, MIGRATIONS, OPEN, read_row, reserved
 from unified_flux.limits import Limits
 from unified_flux.record import UNDECIDED, Record
 from unified_flux.text import safe
@@ -31,8 +31,8 @@ from unified_flux.wire import Job, Phase
 FILE = "journal.db"
 # Whoever comes to one of these is worked on by nobody any more.
 _ENDS = frozenset({Phase.SAVED, Phase.REFUSED, Phase.FAILED, Phase.UNKNOWN, Phase.CANCELLED})
-# A job that ended so gave nothing and cost nothing: asking once more is no double.
 _PREPARED = f"SELECT id, owner FROM jobs WHERE {OPEN} AND phase = 'prepared'"
+# A job that ended so gave nothing and cost nothing: asking once more is no double.
 _NOTHING = "(phase IN ('refused', 'failed', 'cancelled') AND charged = 'no')"
 
 
@@ -136,8 +136,9 @@ class Journal:
         """
 
         def act(connection: Connection) -> None:
-            self._hold_to(limits, self._hand(connection), [record])
-            keep_doubt(connection, record.id)
+            hand = self._hand(connection)
+            self._hold_to(limits, hand, [record])
+            keep_doubt(connection, record.id, hand.now)
 
         self._database.write(act)
 
@@ -358,11 +359,14 @@ class Journal:
         """Nobody else reserves while this looks: the transaction has the file to itself."""
         if limits is None or not new:
             return
-        for row in hand.connection.execute(_PREPARED).fetchall():
-            if not self._works_on(row["owner"], row["id"]):
-                # Its process died before it sent anything: nothing is reserved for the dead.
-                hand.cancel(row["id"])
-        asked = [record.quote.most for record in new]
+        prepared = hand.connection.execute(_PREPARED).fetchall()
+        # Nothing is reserved for who died before it sent anything; each process is asked after once.
+        others = {row["owner"] for row in prepared} - {None, hand.token}
+        alive = {owner for owner in others if self._take_owner().lives(owner)}
+        for id, owner in prepared:
+            if not (id in self._held if owner == hand.token else owner in alive):
+                hand.cancel(id)
+        asked = [reserved(record.quote) for record in new]
         for limit in limits.limits:
             before = spent(hand.connection, limit, hand.now, sandbox=new[0].sandbox)
             limits.check(limit, before, asked)

@@ -139,7 +139,7 @@ def sayable(text: str) -> str:
 
 
 def nano(money: Money | None, rounding: str = ROUND_HALF_EVEN) -> int | None:
-    """An amount in 1e-9 of its unit, to the nearest; None where it is not known or far too large.
+    """An amount in 1e-9 of its unit, to the nearest; None where it is none: below 0 or far too large.
 
     The provider's own figure stays beside it as it came.
     """
@@ -147,7 +147,7 @@ def nano(money: Money | None, rounding: str = ROUND_HALF_EVEN) -> int | None:
         return None
     whole = int((money.amount * NANO).to_integral_value(rounding))
     lost = whole == 0 and money.amount != 0
-    return whole if abs(whole) < _LARGEST and not lost else None
+    return whole if 0 <= whole < _LARGEST and not lost else None
 
 
 def charge_columns(charge: Charge, charged: Charged) -> dict[str, Any]:
@@ -172,6 +172,12 @@ def quote_columns(quote: Quote) -> dict[str, Any]:
         "quote_as_of": quote.as_of,
         "reserve_nano": nano(quote.most, ROUND_CEILING),
     }
+
+
+def reserved(quote: Quote) -> Money | None:
+    """What a quote reserves: limits are held to what is written down, to the last digit."""
+    most = quote.most
+    return _money(nano(most, ROUND_CEILING), most.unit) if most else None
 
 
 def new_row(record: Record) -> dict[str, Any]:
