@@ -180,7 +180,7 @@ def checked(
 def test_bills_as_quoted_are_no_drift(tmp_path: Path) -> None:
     """Nothing to flag."""
     one = checked(bills=("4", "4"), folder=tmp_path)
-    assert (one.drifted, one.stale, one.verdict) == (False, [], "as quoted in all of 2 bills")
+    assert (one.drifted, one.stale, one.verdict) == (False, [], "as quoted, in 2 bills")
 
 
 def test_a_bill_that_differs_is_drift(tmp_path: Path) -> None:
@@ -188,7 +188,7 @@ def test_a_bill_that_differs_is_drift(tmp_path: Path) -> None:
     one = checked(bills=("4", "5"), folder=tmp_path)
     assert one.drifted
     assert one.verdict == (
-        "drifted: 1 of 2 bills differ from their quotes, +12.5 % in all; the newest was quoted "
+        "drifted: in 1 of 2 bills not as quoted, +12.5 % in all; the newest was quoted "
         "4 credits and billed 5 credits"
     )
 

@@ -138,7 +138,7 @@ def _plain(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-@pytest.mark.parametrize("name", ["jobs", "requests", "outputs", "events"])
+@pytest.mark.parametrize("name", ["jobs", "requests", "outputs", "events", "spending"])
 def test_the_journal_page_lists_every_column(name: str) -> None:
     """docs/journal.md has the columns of each table in order, with their types."""
     said = []

@@ -24,13 +24,12 @@ def check_prices(config: Config, adapter: Adapter) -> None:
         ConfigurationError: With the nearest name.
     """
     ours = f"{adapter.name}/"
-    for name in config.tariff.rows:
+    for name, rows in config.tariff.rows.items():
         model = name.removeprefix(ours)
         if name.startswith(ours) and find(adapter.cards, model) is None:
             known = [word for card in adapter.cards for word in (card.model, card.family)]
-            source = config.values[f"prices.{name}"].source
             raise ConfigurationError(
-                f'{source} has a price for "{safe(name, 80)}", and {adapter.name} has no such model'
+                f'{rows[0].where}: there is a price for "{safe(name, 80)}", and {adapter.name} has no such model'
                 f"{did_you_mean(model, known)}"
             )
 
@@ -79,7 +78,9 @@ class Budget:
             raise SpendLimitExceeded(
                 f"{limits[0].name} = {limits[0]} is set, and the journal, which keeps to limits, is "
                 "off; nothing was sent",
-                next_step=f"Turn it on (journal.enabled = true), or remove it ({limits[0].source}).",
+                next_step="Turn the journal on (journal.enabled = true), or remove the limit"
+                + (f" ({limits[0].source})." if limits[0].source else "."),
+                provider=self.provider,
             )
         return Limits(
             limits=tuple(limits),

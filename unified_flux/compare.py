@@ -123,7 +123,7 @@ def compare(
         ConfigurationError: When a named provider is not installed.
         JournalError: When the journal cannot be read.
     """
-    named = tuple(providers)
+    named = tuple(dict.fromkeys(providers))
     wanted = tuple(models) or (request.model or config.get("model"),)
     references = open_references(request.references)
     candidates: list[Candidate] = []
@@ -132,16 +132,18 @@ def compare(
     for name in named or config.providers:
         try:
             adapter = registry.make_adapter(name, config.base_url(name), config.options(name))
-            check_prices(config, adapter)
             known += [word for card in adapter.cards for word in (card.family, card.model)]
             local = partial(answers_here, adapter, config)
-            budget = Budget(
-                provider=name,
-                config=config,
-                journal=journal,
-                is_sandbox=(lambda: True) if sandbox else local,
-            )
-            ours: Any = {"adapter": adapter, "budget": budget, "policy": policy or config.policy}
+            ours: Any = {
+                "adapter": adapter,
+                "policy": policy or config.policy,
+                "budget": Budget(
+                    provider=name,
+                    config=config,
+                    journal=journal,
+                    is_sandbox=(lambda: True) if sandbox else local,
+                ),
+            }
             candidates += [
                 candidate(request, card, references, **ours) for card in _cards(adapter, wanted)
             ]
@@ -152,6 +154,8 @@ def compare(
             if named:
                 raise
             left_out[name] = error.message
+        else:
+            check_prices(config, adapter)
     if not candidates and not left_out:
         raise _nobody(wanted, known, named)
     return Comparison(

@@ -82,6 +82,11 @@ class Config:
         _add(new, given, CALL, 0)
         return replace(self, values=self.values | new.values)
 
+    def without(self, prefix: str) -> Config:
+        """The same without the values whose names begin so."""
+        kept = {name: value for name, value in self.values.items() if not name.startswith(prefix)}
+        return replace(self, values=kept)
+
     def get(self, name: str) -> Any:
         """A setting's value."""
         found = self.values.get(name)
@@ -178,8 +183,9 @@ class Config:
         said = self.get("fallback_max_increase")
         share = parse_amount(said.removesuffix("%")) if said.endswith("%") else None
         if share is None or share < 0:
+            source = self.values["fallback_max_increase"].source
             raise ConfigurationError(
-                f'fallback_max_increase must be a percentage such as "20%", not {safe(said, 40)}'
+                f'{source}: fallback_max_increase must be a percentage such as "20%", not {safe(said, 40)}'
             )
         return share / 100
 

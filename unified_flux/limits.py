@@ -46,7 +46,7 @@ class Limit:
 
     Attributes:
         name: What the user calls it: a setting, or `--max-cost`.
-        source: Where it was set, with the line where it stands in a file.
+        source: Where it was set, with the line where it stands in a file; empty for the call's own.
         provider: Whose spending it counts; None for all.
     """
 
@@ -110,11 +110,12 @@ class Limits:
             return
         unit, when = limit.most.unit, _WHEN[limit.period]
         left = f", of which {_said(before)} {unit} are spent or reserved" if before else ""
+        where = f" ({limit.source})" if limit.source else ""
         what = "this picture" if len(asked) == 1 else f"these {len(asked)} pictures"
         raise SpendLimitExceeded(
             f"{what} may cost {_said(cost)} {unit}, and {limit.name} allows {limit}{left} {when}; "
             "nothing was sent",
-            next_step=f"Raise it ({limit.source}){_WAIT.get(limit.period, '')}.",
+            next_step=f"Raise it{where}{_WAIT.get(limit.period, '')}.",
         )
 
     def used(self, limit: Limit, spent: Iterable[Spent]) -> Money | None:
@@ -206,7 +207,7 @@ def call_limit(said: object, provider: str) -> Limit:
     try:
         said = f"{said.amount:f} {said.unit}" if isinstance(said, Money) else said
         most = parse_money(said, provider)
-        limit = Limit(name="max-cost", most=most, period=Period.CALL, source="the call")
+        limit = Limit(name="max-cost", most=most, period=Period.CALL, source="")
         if not limit.concerns(provider):
             raise ValueError(f"is in {most.unit}, and {provider} is not paid in them")
     except ValueError as error:

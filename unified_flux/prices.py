@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from decimal import Decimal
 from fractions import Fraction
@@ -38,6 +38,7 @@ class PriceRow:
         source, as_of: Where it was read, and on which day (YYYY-MM-DD).
         when: Payload key, dotted → the values that the price holds for.
         pixels: How many a megapixel has.
+        where: The line that the user wrote it on; empty for a card's.
         rounding: `up` where each begun megapixel counts whole, `none` where shares count, None
             where nobody said: then `up` is an upper bound.
     """
@@ -50,6 +51,7 @@ class PriceRow:
     when: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
     pixels: int = MEGAPIXEL
     rounding: str | None = None
+    where: str = ""
 
     def megapixels(self, pixels: int) -> Fraction:
         """How many megapixels are paid for."""
@@ -68,11 +70,14 @@ class PriceRow:
         return f"{said} at {', '.join(limits)}" if limits else said
 
 
-def read_rows(found: Any, provider: str, basis: Basis | None = None) -> tuple[PriceRow, ...]:
+def read_rows(
+    found: Any, provider: str, basis: Basis | None = None, where: str = ""
+) -> tuple[PriceRow, ...]:
     """The price rows of one model, from JSON or TOML: one table or a list of them.
 
     Args:
         basis: What they all rest on; where None, each says it.
+        where: The line that they stand on.
 
     Raises:
         ValueError: For anything that is no price, saying which key and what it must be.
@@ -81,7 +86,7 @@ def read_rows(found: Any, provider: str, basis: Basis | None = None) -> tuple[Pr
     rows: list[PriceRow] = []
     for number, table in enumerate(tables, 1):
         try:
-            rows.append(_row(table, provider, basis))
+            rows.append(replace(_row(table, provider, basis), where=where))
         except ValueError as error:
             raise ValueError(f"(row {number}) {error}" if len(tables) > 1 else str(error)) from None
     units = sorted({row.price.unit for row in rows})

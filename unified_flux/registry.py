@@ -122,6 +122,11 @@ def _raise(_: Any, __: Any, error: BaseException) -> None:
 
 def _missing(group: str, name: str) -> ConfigurationError:
     known = [one.name for one in installed(group)]
+    if name == CHEAPEST:
+        return ConfigurationError(
+            f"{CHEAPEST} is another provider for each request, and this needs one",
+            next_step="Say which with -p.",
+        )
     if group == EMULATORS and name in names():
         return ConfigurationError(
             f"{name} has no emulator; there is one for {', '.join(known) or 'no provider'}",
@@ -144,11 +149,6 @@ def choose_provider(config: Config, *, sandbox: bool = False) -> str:
         ConfigurationError: When several have keys and none is chosen.
     """
     chosen, keys = config.get("provider"), config.keys()
-    if chosen == CHEAPEST:
-        raise ConfigurationError(
-            f"{CHEAPEST} is another provider for each request, and this needs one",
-            next_step="Say which with -p.",
-        )
     if chosen or len(keys) == 1:
         return str(chosen or keys[0])
     if sandbox:
@@ -179,8 +179,8 @@ def choose_providers(config: Config, *, sandbox: bool = False) -> tuple[tuple[st
     for name in config.get("fallback"):
         if name not in config.providers:
             raise ConfigurationError(
-                f"fallback names {safe(name, 60)}, which is not installed"
-                f"{did_you_mean(name, config.providers)}"
+                f"{config.values['fallback'].source}: fallback names {safe(name, 60)}, which is not "
+                f"installed{did_you_mean(name, config.providers)}"
             )
     if chosen is not None and chosen.value == CHEAPEST:
         ready = tuple(one.name for one in installed(EMULATORS)) if sandbox else config.keys()

@@ -278,10 +278,15 @@ def _ended(errors: list[UnifiedFluxError], steps: list[Step]) -> UnifiedFluxErro
     """The error of a request that nobody took."""
     if not errors:
         problems = [Problem(field=step.provider, message=step.why or "") for step in steps]
-        return InvalidRequest("no provider may be asked; nothing was sent", problems=problems)
+        errors = [InvalidRequest("no provider may be asked; nothing was sent", problems=problems)]
+        told = set(steps)
+    else:
+        told = {step for step in steps if step.why in {error.message for error in errors}}
     # What may have cost is told first; it ended the way, so it came last.
     last = errors[-1]
     first = last if last.exit_code == 9 else errors[0]
     first.siblings = (*first.siblings, *(error for error in errors if error is not first))
     first.steps = tuple(step.to_json() for step in steps)
+    passed = [f"{one.provider} was not asked: {one.why}" for one in steps if one not in told]
+    first.next_step = "\n".join([*([first.next_step] if first.next_step else []), *passed]) or None
     return first

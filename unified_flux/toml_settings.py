@@ -137,11 +137,11 @@ def _check_provider(name: str, keys: tuple[str, ...], providers: Sequence[str]) 
         raise ValueError(f"names {safe(provider, 60)}, which is not installed{hint}")
 
 
-def _price(name: str, value: Any, _: str) -> Any:
+def _price(name: str, value: Any, where: str) -> Any:
     provider, slash, model = name.partition("/")
     if not (provider and slash and model):
         raise ValueError('must be named "PROVIDER/MODEL"')
-    return read_rows(value, provider, Basis.CONFIGURED)
+    return read_rows(value, provider, Basis.CONFIGURED, where)
 
 
 # Table → what reads one of its entries: name, value, and where it stands.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -40,14 +40,17 @@ def show(comparison: Comparison, values: dict[str, Any]) -> None:
     heads = ["provider", "model", "possible", "cost", "basis", "USD", *_fields(comparison)]
     rows = [_row(one, heads[6:]) for one in comparison.candidates]
     if values["markdown"]:
-        from unified_flux.reports.markdown import table
+        from unified_flux.reports.markdown import escaped, table
 
-        click.echo(table(heads, rows))
-    else:
-        from unified_flux.cli.tables import draw_table
+        click.echo(f"{table(heads, rows)}\n")
+        for line in _explained(comparison):
+            click.echo(f"- {escaped(line)}")
+        return
+    from unified_flux.cli.tables import draw_table
 
-        draw_table(heads, rows)
-    _explain(comparison)
+    draw_table(heads, rows)
+    for line in _explained(comparison):
+        click.echo(line)
 
 
 def _fields(comparison: Comparison) -> list[str]:
@@ -78,20 +81,20 @@ def _row(one: Candidate, fields: Sequence[str]) -> list[Any]:
     ]
 
 
-def _explain(comparison: Comparison) -> None:
+def _explained(comparison: Comparison) -> Iterator[str]:
     """What a cell is too small for: why not, what it rests on, how to make it known."""
     from unified_flux.text import safe
 
     for one in comparison.candidates:
         name = f"{one.provider}/{one.model}"
         for problem in one.problems:
-            click.echo(f"{name}: {problem}")
+            yield f"{name}: {problem}"
         if one.quote.money is None:
-            click.echo(f"{name}: the price is unknown: {safe(one.quote.why)}")
+            yield f"{name}: the price is unknown: {safe(one.quote.why)}"
         elif one.quote.source:
-            read = f", read {one.quote.as_of}" if one.quote.as_of else ""
-            click.echo(f"{name}: priced by {safe(one.quote.source)}{read}")
+            read = f", read {one.quote.as_of}" if one.quote.as_of and not one.quote.observed else ""
+            yield f"{name}: priced by {safe(one.quote.source)}{read}"
         if one.quote.how_to_price:
-            click.echo(f"{name}: {one.quote.how_to_price}")
+            yield f"{name}: {one.quote.how_to_price}"
     for provider, why in comparison.left_out.items():
-        click.echo(f"{provider}: not compared: {why}")
+        yield f"{provider}: not compared: {why}"

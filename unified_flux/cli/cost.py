@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 _DAY = 86_400
 _UNITS = {"h": 3600, "d": _DAY, "w": 7 * _DAY}
 _GROUPS = ("provider", "model", "day", "tag", "project")
+# Beyond so many lines drawing a table takes seconds, and nobody reads it on one screen.
+_LONG = 500
 _json = click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
 _sandbox = click.option(
     "--sandbox", is_flag=True, help="The sandbox's money instead of real money."
@@ -152,7 +154,11 @@ def _draw(told: Told) -> None:
     from unified_flux.cli.tables import draw_table
     from unified_flux.reports import chart, costs
 
-    draw_table([told.by, *costs.HEADS], [line.cells for line in told.lines])
+    heads, rows = [told.by, *costs.HEADS], [line.cells for line in told.lines]
+    if len(rows) > _LONG:
+        click.echo("\n".join(costs.text_lines(heads, rows)))
+    else:
+        draw_table(heads, rows)
     title, bars = costs.chart(told.lines)
     click.echo(title)
     utf8 = (getattr(sys.stdout, "encoding", None) or "").lower().startswith("utf")
@@ -218,6 +224,7 @@ def check(sandbox: bool, as_json: bool) -> int:
 def _checked(*, sandbox: bool) -> list[Checked]:
     """Every installed model, and every one that was ever paid for."""
     from unified_flux import registry
+    from unified_flux.budget import check_prices
     from unified_flux.errors import UnifiedFluxError
     from unified_flux.reports.check import Checked
 
@@ -225,16 +232,17 @@ def _checked(*, sandbox: bool) -> list[Checked]:
     stated: dict[tuple[str, str], Sequence[PriceRow]] = {}
     for name in config.providers:
         try:
-            cards = registry.make_adapter(name).cards
+            adapter = registry.make_adapter(name)
         except UnifiedFluxError as error:
             click.echo(f"{name}: {error}", err=True)
             continue
+        check_prices(config, adapter)
         own = config.tariff.rows
         stated |= {
             (name, card.model): own.get(f"{name}/{card.model}")
             or own.get(f"{name}/{card.family}")
             or card.prices
-            for card in cards
+            for card in adapter.cards
         }
     books = journal.spending if journal.path.exists() else None
     known = books.models(sandbox=sandbox) if books else []

@@ -113,9 +113,9 @@ def _sandbox() -> str:
     from unified_flux.client import Client
     from unified_flux.request import ImageRequest
 
-    # A picture of nobody's wish belongs in no journal.
-    config = read_config({}).overridden({"journal.enabled": False})
-    provider = registry.choose_provider(config, sandbox=True)
+    # A picture of nobody's wish belongs in no journal, and under no limit.
+    config = read_config({}).overridden({"journal.enabled": False}).without("limits.")
+    provider = registry.choose_providers(config, sandbox=True)[0][0]
     with Client(provider, sandbox=True, config=config) as client:
         result = client.generate(ImageRequest(prompt="doctor sandbox:ready"))
     image = result.images[0]

@@ -26,6 +26,12 @@ if TYPE_CHECKING:
     help="Where nobody knows whether it was taken: send it again. It may be paid twice.",
 )
 @click.option("--yes", is_flag=True, help="Do not ask before sending again.")
+@click.option(
+    "--allow",
+    multiple=True,
+    metavar="WORD",
+    help="unknown-price permits --resubmit what nobody can price, under a limit.",
+)
 @timeout_option
 @talk_options
 def command(job: str, **values: Any) -> int:
@@ -44,7 +50,9 @@ def command(job: str, **values: Any) -> int:
         _ask_first(record, sure=values["yes"])
     with Watch(values["quiet"]) as watch:
         flags = {**values, "provider": provider}
-        session = open_session(flags, timeout=values["timeout"], on_event=watch)
+        session = open_session(
+            flags, allow=values["allow"], timeout=values["timeout"], on_event=watch
+        )
         with session.client as client:
             meant = record.destination if record else None
             target = Target(

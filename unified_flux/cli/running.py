@@ -160,7 +160,7 @@ def _check_cost(told: Compared, runs: list[Run], max_cost: str | None) -> None:
         most = parse_money(max_cost)
     except ValueError as error:
         raise InvalidRequest(f"--max-cost {error}") from None
-    limit = Limit(name="max-cost", most=most, period=Period.CALL, source="the call")
+    limit = Limit(name="max-cost", most=most, period=Period.CALL, source="")
     limits = Limits(
         limits=(limit,),
         rates=told.config.tariff.rates,
@@ -175,8 +175,8 @@ def _ask_first(told: Compared, runs: list[Run], *, sure: bool) -> None:
     """Paying is the person's own word, given for this total."""
     total = _total(told, runs)
     pictures = sum(one.candidate.quote.pictures for one in runs)
-    what = f"{pictures} pictures of {', '.join(one.name for one in runs)}: {total}"
-    told.note(what)
+    what = "1 picture" if pictures == 1 else f"{pictures} pictures"
+    told.note(f"{what} of {', '.join(one.name for one in runs)}: {total}")
     if sure or all(one.client.sandbox for one in runs):
         return
     if not sys.stdin.isatty():
@@ -295,5 +295,6 @@ def _json(told: Compared, runs: list[Run], page: Path) -> dict[str, Any]:
             }
             for one in runs
         ],
+        "total": _total(told, runs),
         "gallery": str(page),
     }

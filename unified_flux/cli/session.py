@@ -304,5 +304,6 @@ def open_comparison(values: Mapping[str, Any]) -> Compared:
 
 
 def _names(said: Sequence[str]) -> tuple[str, ...]:
-    """Names as flags give them: several in one, or one in each."""
-    return tuple(name.strip() for one in said for name in one.split(",") if name.strip())
+    """Names as flags give them, several in one or one in each; each name once."""
+    names = [name.strip() for one in said for name in one.split(",")]
+    return tuple(dict.fromkeys(name for name in names if name))

@@ -89,10 +89,14 @@ class Checked:
 def _held(drift: Drift) -> str:
     """Quotes against bills in words."""
     if not drift.differing:
-        return f"as quoted in all of {drift.compared} bills"
+        return f"as quoted, in {_bills(drift.compared)}"
     quoted = drift.quoted.amount
     share = f", {(drift.billed.amount / quoted - 1) * 100:+.1f} % in all" if quoted else ""
     return (
-        f"drifted: {drift.differing} of {drift.compared} bills differ from their quotes{share}; the "
+        f"drifted: in {drift.differing} of {_bills(drift.compared)} not as quoted{share}; the "
         f"newest was quoted {drift.newest_quoted} and billed {drift.newest_billed}"
     )
+
+
+def _bills(count: int) -> str:
+    return "1 bill" if count == 1 else f"{count} bills"

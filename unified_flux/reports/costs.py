@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -13,6 +13,7 @@ from unified_flux.journal.spending import Sum
 from unified_flux.money import CREDITS, USD, Basis, Money
 from unified_flux.prices import Rates
 from unified_flux.reports.chart import Bar
+from unified_flux.text import plain
 
 # What became of the jobs of a line; a failure and a doubt that may have cost are lines of their own.
 OUTCOMES = {
@@ -158,6 +159,17 @@ def chart(found: Sequence[Line]) -> tuple[str, list[Bar]]:
         for group, amount in sums.items()
     ]
     return f"Cost in {unit}, by its quote where no bill came yet", bars
+
+
+def text_lines(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    """A long table, its columns as wide as they need to be, however wide the terminal is."""
+    from rich.cells import cell_len
+
+    said = [heads, *([plain(cell) for cell in row] for row in rows)]
+    widths = [max(map(cell_len, column)) for column in zip(*said, strict=True)]
+    for row in said:
+        cells = (cell + " " * (to - cell_len(cell)) for cell, to in zip(row, widths, strict=True))
+        yield "   ".join(cells).rstrip()
 
 
 def csv_text(by: str, found: Sequence[Line]) -> str:

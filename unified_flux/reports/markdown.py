@@ -13,9 +13,11 @@ _MARKS = str.maketrans({mark: f"\\{mark}" for mark in "\\`*_[]<>|"})
 
 def table(heads: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
     """A table as GitHub reads it."""
-    lines = [heads, ["---"] * len(heads), *rows]
-    cells = [["" if cell is None else str(cell) for cell in line] for line in lines[:2]]
-    cells += [
-        ["" if cell is None else plain(cell).translate(_MARKS) for cell in row] for row in rows
-    ]
-    return "\n".join(f"| {' | '.join(line)} |" for line in cells)
+    cells = [["" if cell is None else escaped(cell) for cell in row] for row in rows]
+    lines = [heads, ["---"] * len(heads), *cells]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def escaped(text: Any) -> str:
+    """Foreign text as Markdown that shows it as it is."""
+    return plain(text).translate(_MARKS)
