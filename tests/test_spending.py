@@ -6,6 +6,7 @@ import contextlib
 import sqlite3
 from collections import defaultdict
 from collections.abc import Iterator
+from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -15,10 +16,12 @@ from faults.bookkeeping import CREDITS, START, Books, paid
 from faults.ledger import DAY, NANO, astray, kept
 from hypothesis import settings
 
-from unified_flux import Charge, Job
+from unified_flux import Charge, Job, Money
 from unified_flux.effects import Accepted, Saved, Settled
 from unified_flux.errors import Charged, InvalidRequest, OutcomeUnknown, ProviderError
 from unified_flux.journal import Journal, database, tables
+from unified_flux.journal.spending import GROUPS
+from unified_flux.limits import Limit, Period
 from unified_flux.money import Basis
 from unified_flux.wire import Phase
 
@@ -270,3 +273,25 @@ def test_a_journal_that_an_older_program_still_writes_keeps_its_sums(tmp_path: P
             older.commit()
             assert astray(older) is None
             assert sum(one.jobs for one in journal.spending.sums("provider")) == 54
+
+
+def test_what_is_not_settled_is_found_by_an_index(tmp_path: Path) -> None:
+    """No limit and no report looks through the jobs: sums are read, and the few that are open."""
+    asked: list[str] = []
+    with contextlib.closing(Journal(tmp_path)) as journal:
+        journal.jobs({})
+        connection = journal._database._connection()
+        connection.set_trace_callback(asked.append)
+        limit = Limit(name="l", most=Money(Decimal(9), "USD"), period=Period.MONTH, source="here")
+        journal.spending.spent(limit)
+        journal.spending.models()
+        for by in GROUPS:
+            list(journal.spending.sums(by))
+        connection.set_trace_callback(None)
+        for query in asked:
+            plan = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {query}")]
+            reads = [step for step in plan if step.startswith(("SCAN", "SEARCH"))]
+            tables_ = [step for step in reads if "VIRTUAL TABLE" not in step]
+            assert tables_
+            for step in tables_:
+                assert "jobs_open" in step or step.split()[1] in {"spending", "tagged"}, step

@@ -5,6 +5,7 @@ It knows the columns that facts write and nothing of the triggers that keep the 
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -15,17 +16,26 @@ NANO = 10**9
 
 
 class Key(NamedTuple):
-    """What is summed up together."""
+    """What is summed up together.
+
+    Each job is in the books once, with the word whether it has tags; and once for each of its tags,
+    for whatever provider, model and project.
+    """
 
     sandbox: int
     day: int
     provider: str
     model: str
     project: str
-    tags: str
+    tag: str | bool
     outcome: str
     unit: str
     basis: str
+
+    @property
+    def is_tag(self) -> bool:
+        """Whether it is a tag's sum, and so counted elsewhere already."""
+        return isinstance(self.tag, str)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,22 +74,32 @@ def owed(file: sqlite3.Connection) -> Sums:
     return together(*({key: one} for key, one in _entries(file)))
 
 
+def settled(books: Mapping[Key, Sum]) -> Sums:
+    """The part that a journal keeps sums of; the rest it reads from the jobs."""
+    return {key: one for key, one in books.items() if key.outcome not in {"reserved", "running"}}
+
+
 def owed_for(file: sqlite3.Connection, id: str, *, day: int) -> Sums:
     """What one job comes to, booked on a day."""
     return {key._replace(day=day): one for key, one in _entries(file, id)}
 
 
 def kept(file: sqlite3.Connection) -> Sums:
-    """What the journal says that they come to."""
+    """What the journal says that the settled ones come to."""
     found = {}
-    for *key, jobs, whole, nano in file.execute("SELECT * FROM spending"):
-        found[Key(*key)] = Sum(jobs, whole * NANO + nano)
+    for *key, is_tagged, outcome, unit, basis, jobs, whole, nano in file.execute(
+        "SELECT * FROM spending"
+    ):
+        place = Key(*key, bool(is_tagged), outcome, unit, basis)
+        found[place] = Sum(jobs, whole * NANO + nano)
+    for sandbox, tag, *rest, day, jobs, whole, nano in file.execute("SELECT * FROM tagged"):
+        found[Key(sandbox, day, "", "", "", tag, *rest)] = Sum(jobs, whole * NANO + nano)
     return {key: one for key, one in found.items() if one != Sum()}
 
 
 def astray(file: sqlite3.Connection) -> str | None:
     """How the sums differ from the jobs, None where they do not."""
-    owes, keeps = owed(file), kept(file)
+    owes, keeps = settled(owed(file)), kept(file)
     return None if owes == keeps else f"the sums are {keeps}, the jobs come to {owes}"
 
 
@@ -104,12 +124,14 @@ def _entries(file: sqlite3.Connection, id: str | None = None) -> Iterator[tuple[
             provider=job["provider"],
             model=job["model"],
             project=job["project"] or "",
-            tags=job["tags"],
+            tag=job["tags"] != "[]",
             outcome=outcome,
             unit=unit,
             basis=basis,
         )
         yield key, Sum(1, nano)
+        for tag in json.loads(job["tags"]):
+            yield key._replace(provider="", model="", project="", tag=tag), Sum(1, nano)
 
 
 def _outcome(phase: str, charged: str) -> str | None:
@@ -120,7 +142,9 @@ def _outcome(phase: str, charged: str) -> str | None:
         return "reserved"
     if phase == "cancelled" or charged == "no":
         return None
-    return phase if phase in {"unknown", "failed"} else "running"
+    if phase in {"sending", "accepted"}:
+        return "running"
+    return "unknown" if phase == "unknown" else "failed"
 
 
 def _cost(job: Mapping[str, Any]) -> tuple[int, str, str]:

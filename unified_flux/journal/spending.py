@@ -1,9 +1,7 @@
 """Money in the journal: what is spent or reserved, day by day, and what bills were like.
 
-The table `spending` holds sums: one row for each day, provider, model, project, set of tags, outcome,
-unit and basis. Triggers move a job's money between rows whenever the job changes, in the same
-transaction, so the sums cannot differ from the jobs; and they stay when old jobs are purged. So
-a limit is judged, and a report over a million jobs made, by reading a few rows.
+Limits are judged, and reports over a million jobs made, by reading sums (see `sums`) and the few jobs
+that are not settled yet, in one query: between two, a job could pass from the one to the other.
 """
 
 from __future__ import annotations
@@ -19,109 +17,18 @@ from types import MappingProxyType
 from typing import Any
 
 from unified_flux.journal.database import Database, Row
+from unified_flux.journal.sums import DAY, NANO, OPEN, add
 from unified_flux.limits import Limit, Period, Spent
 from unified_flux.money import Basis, Money, decimal_of
 from unified_flux.pricing import Observed
 
-DAY = 86_400_000
-NANO = 10**9
 # Bills older than this many jobs of a model say little about its price today.
 LATEST = 50
 # Jobs whose quote and bill are compared.
 COMPARED = 1000
 NO_MARKS: Mapping[str, tuple[Any, Any]] = MappingProxyType({})
 
-_KEY = ("sandbox", "day", "provider", "model", "project", "tags", "outcome", "unit", "basis")
-# A job's key in `spending`, from its own columns; those below are worked out by SQLite.
-_OF_JOB = (
-    "sandbox", "day", "provider", "model", "coalesce({0}.project, '')", "tags", "outcome",
-    "cost_unit", "cost_basis",
-)  # fmt: skip
-_ADDED = (
-    "project TEXT",
-    "tags TEXT NOT NULL DEFAULT '[]'",
-    "quote_kind TEXT",
-    "quote_source TEXT",
-    "quote_as_of TEXT",
-    "reserve_nano INTEGER",
-    f"day INTEGER GENERATED ALWAYS AS (prepared_at / {DAY}) VIRTUAL",
-    "outcome TEXT GENERATED ALWAYS AS (CASE"
-    " WHEN phase IN ('done', 'saved') THEN 'done'"
-    " WHEN phase = 'prepared' THEN 'reserved'"
-    " WHEN phase = 'cancelled' OR charged = 'no' THEN 'nothing'"
-    " WHEN phase IN ('unknown', 'failed') THEN phase ELSE 'running' END) VIRTUAL",
-    # Of a job that still runs a first figure may be too low: then what was reserved stays.
-    "held INTEGER GENERATED ALWAYS AS (charge_nano IS NULL OR (phase = 'accepted'"
-    " AND charge_unit IS quote_unit AND charge_nano < coalesce(reserve_nano, 0))) VIRTUAL",
-    "cost_nano INTEGER GENERATED ALWAYS AS"
-    " (CASE WHEN held THEN reserve_nano ELSE charge_nano END) VIRTUAL",
-    "cost_unit TEXT GENERATED ALWAYS AS (CASE WHEN NOT held THEN charge_unit"
-    " WHEN reserve_nano IS NOT NULL THEN quote_unit ELSE '' END) VIRTUAL",
-    "cost_basis TEXT GENERATED ALWAYS AS (CASE WHEN NOT held THEN charge_basis"
-    " WHEN reserve_nano IS NOT NULL THEN quote_basis ELSE 'unknown' END) VIRTUAL",
-)
-
-
-def _of(row: str) -> list[str]:
-    return [name.format(row) if "{0}" in name else f"{row}.{name}" for name in _OF_JOB]
-
-
-_MOVED = " OR ".join(
-    f"{old} IS NOT {new}"
-    for old, new in zip((*_of("OLD"), "OLD.cost_nano"), (*_of("NEW"), "NEW.cost_nano"), strict=True)
-)
-# Sums in whole units and billionths apart: no sum of either leaves SQLite's integers.
-_COUNTED = """
-    ON CONFLICT DO UPDATE SET jobs = jobs + 1, whole = whole + excluded.whole,
-      nano = nano + excluded.nano
-"""
-
-
-def _parts(row: str, day: str | None = None) -> str:
-    """The columns of a job's own row in `spending`, perhaps of another day."""
-    key, cost = _of(row), f"coalesce({row}.cost_nano, 0)"
-    key[_KEY.index("day")] = day or f"{row}.day"
-    return f"{', '.join(key)}, 1, {cost} / {NANO}, {cost} % {NANO}"
-
-
-_ADD = f"INSERT INTO spending SELECT {_parts('NEW')} WHERE NEW.outcome <> 'nothing' {_COUNTED};"
-_TAKE = f"""
-    UPDATE spending SET jobs = jobs - 1, whole = whole - coalesce(OLD.cost_nano, 0) / {NANO},
-      nano = nano - coalesce(OLD.cost_nano, 0) % {NANO}
-    WHERE OLD.outcome <> 'nothing'
-      AND {" AND ".join(f"{k} = {v}" for k, v in zip(_KEY, _of("OLD"), strict=True))};
-"""
-
-MIGRATION = (
-    *(f"ALTER TABLE jobs ADD COLUMN {column}" for column in _ADDED),
-    """
-    CREATE TABLE spending (
-      sandbox INTEGER NOT NULL,
-      day INTEGER NOT NULL,
-      provider TEXT NOT NULL,
-      model TEXT NOT NULL,
-      project TEXT NOT NULL,
-      tags TEXT NOT NULL,
-      outcome TEXT NOT NULL,
-      unit TEXT NOT NULL,
-      basis TEXT NOT NULL,
-      jobs INTEGER NOT NULL,
-      whole INTEGER NOT NULL,
-      nano INTEGER NOT NULL,
-      PRIMARY KEY (sandbox, day, provider, model, project, tags, outcome, unit, basis)
-    ) STRICT, WITHOUT ROWID
-    """,
-    f"""
-    INSERT INTO spending SELECT {", ".join(_of("jobs"))}, count(*),
-      sum(coalesce(cost_nano, 0) / {NANO}), sum(coalesce(cost_nano, 0) % {NANO})
-    FROM jobs WHERE outcome <> 'nothing' GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9
-    """,
-    f"CREATE TRIGGER spending_begins AFTER INSERT ON jobs BEGIN {_ADD} END",
-    f"CREATE TRIGGER spending_moves AFTER UPDATE ON jobs WHEN {_MOVED} BEGIN {_TAKE} {_ADD} END",
-    "CREATE INDEX jobs_billed ON jobs (sandbox, provider, model, number)"
-    " WHERE charge_basis = 'billed' AND charge_nano IS NOT NULL AND phase IN ('done', 'saved')",
-)
-
+_DOUBTED = "jobs.id = :id AND jobs.outcome <> 'nothing'"
 _SUMS = "sum(jobs) AS jobs, sum(whole) AS whole, sum(nano) AS nano"
 
 
@@ -130,13 +37,16 @@ def spent(connection: Connection, limit: Limit, now: int, *, sandbox: bool) -> l
     if limit.period is Period.CALL:
         return []
     first, last = _days(limit.period, now)
-    tests = "sandbox = ? AND day BETWEEN ? AND ?"
-    values: list[int | str] = [int(sandbox), first, last]
+    tests = "sandbox = :sandbox AND day BETWEEN :first AND :last"
+    values = {"sandbox": int(sandbox), "first": first, "last": last, "provider": limit.counts}
     if limit.counts is not None:
-        tests, values = f"{tests} AND provider = ?", [*values, limit.counts]
+        tests = f"{tests} AND provider = :provider"
     rows = connection.execute(
-        f"SELECT unit, basis = 'unknown' AS unknown, {_SUMS} FROM spending WHERE {tests}"
-        " GROUP BY 1, 2 HAVING sum(jobs) > 0",
+        " UNION ALL ".join(
+            f"SELECT unit, basis = 'unknown' AS unknown, {_SUMS} FROM {source} WHERE {tests}"
+            " GROUP BY 1, 2 HAVING sum(jobs) > 0"
+            for source in ("spending", OPEN)
+        ),
         values,
     )
     return [Spent(row["unit"], _exact(row), row["jobs"] if row["unknown"] else 0) for row in rows]
@@ -147,10 +57,8 @@ def keep_doubt(connection: Connection, id: str, now: int) -> None:
 
     It is counted today. The job keeps its day, and today's limits must see that two were paid.
     """
-    connection.execute(
-        f"INSERT INTO spending SELECT {_parts('jobs', '?')} FROM jobs WHERE id = ? {_COUNTED}",
-        (now // DAY, id),
-    )
+    for statement in add("jobs", _DOUBTED, day=":day", jobs="jobs"):
+        connection.execute(statement, {"id": id, "day": now // DAY})
 
 
 def _days(period: Period, now: int) -> tuple[int, int]:
@@ -187,7 +95,7 @@ GROUPS = {
     "provider": "provider",
     "model": "provider || '/' || model",
     "day": "day",
-    "tag": "coalesce(tag.value, '')",
+    "tag": "tag",
     "project": "project",
 }
 
@@ -209,12 +117,20 @@ class Spending:
         Args:
             since: The first day (UTC) that counts, in milliseconds since 1970.
         """
-        tags = " LEFT JOIN json_each(tags) AS tag ON true" if by == "tag" else ""
+        sources: tuple[tuple[str, str], ...] = tuple((GROUPS[by], it) for it in ("spending", OPEN))
+        if by == "tag":
+            opened = f"{OPEN} LEFT JOIN json_each(tags) AS each ON true"
+            untagged = "(SELECT * FROM spending WHERE NOT is_tagged)"
+            sources = (("tag", "tagged"), ("''", untagged), ("coalesce(each.value, '')", opened))
+        # No two of them have an outcome and a group in common.
         rows = self._database.read(
-            f"SELECT {GROUPS[by]} AS part, outcome, unit, basis, {_SUMS} FROM spending{tags}"
-            " WHERE sandbox = ? AND day >= ? GROUP BY 1, 2, 3, 4 HAVING sum(jobs) > 0"
-            " ORDER BY 1, 2, 3, 4",
-            (int(sandbox), since // DAY),
+            " UNION ALL ".join(
+                f"SELECT {part} AS part, outcome, unit, basis, {_SUMS} FROM {source}"
+                " WHERE sandbox = :sandbox AND day >= :day GROUP BY 1, 2, 3, 4 HAVING sum(jobs) > 0"
+                for part, source in sources
+            )
+            + " ORDER BY 1, 2, 3, 4",
+            {"sandbox": int(sandbox), "day": since // DAY},
         )
         for row in rows:
             known = row["basis"] != Basis.UNKNOWN
@@ -235,8 +151,11 @@ class Spending:
     def models(self, *, sandbox: bool = False) -> list[tuple[str, str]]:
         """Provider and model of everything that was ever paid for."""
         rows = self._database.read(
-            "SELECT DISTINCT provider, model FROM spending WHERE sandbox = ? AND jobs > 0",
-            (int(sandbox),),
+            " UNION ".join(
+                f"SELECT provider, model FROM {source} WHERE sandbox = :sandbox AND jobs > 0"
+                for source in ("spending", OPEN)
+            ),
+            {"sandbox": int(sandbox)},
         )
         return [(row["provider"], row["model"]) for row in rows]
 

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from unified_flux.errors import Charged
-from unified_flux.journal.spending import MIGRATION, tags_text
+from unified_flux.journal.spending import tags_text
+from unified_flux.journal.sums import MIGRATION
 from unified_flux.money import Basis, Charge, Money
 from unified_flux.pricing import Kind, Quote
 from unified_flux.record import Kept, Record
