@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
-from contextlib import closing
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -39,7 +38,6 @@ from unified_flux.errors import (
     RateLimited,
     SpendLimitExceeded,
 )
-from unified_flux.journal import Journal
 from unified_flux.router import _may_go_on
 from unified_flux.sandbox.server import SandboxServer
 from unified_flux.wire import Job
@@ -257,11 +255,8 @@ def test_a_journal_that_cannot_be_read_is_told_and_not_taken_for_an_empty_one() 
     found = config.load(registry.names())
     found.home.mkdir()
     (found.home / "journal.db").write_bytes(b"not a database at all, but long enough" * 40)
-    with (
-        closing(Journal(found.home)) as journal,
-        pytest.raises(JournalError, match="no SQLite file"),
-    ):
-        compare(ImageRequest(prompt="a fox"), config=found, journal=journal)
+    with pytest.raises(JournalError, match="no SQLite file"):
+        compare(ImageRequest(prompt="a fox"))
 
 
 def test_every_figure_of_a_comparison_is_text_or_null(configured: SandboxServer) -> None:

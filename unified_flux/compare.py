@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from unified_flux import registry
-from unified_flux.access import answers_here
+from unified_flux import config as configuration, registry
+from unified_flux.access import answers_here, open_journal
 from unified_flux.adapter import Adapter
 from unified_flux.budget import Budget, check_prices
 from unified_flux.config import Config
@@ -102,8 +102,7 @@ class Comparison:
 def compare(
     request: ImageRequest,
     *,
-    config: Config,
-    journal: Journal | None = None,
+    config: Config | None = None,
     policy: Policy | None = None,
     providers: Iterable[str] = (),
     models: Iterable[str] = (),
@@ -112,20 +111,72 @@ def compare(
     """What every provider that has the model would make of a request, and for how much.
 
     Args:
-        journal: Where bills are looked up; None where there is none.
-        policy: The losses that are allowed; none but the configured ones where absent.
+        config: The settings; read from the usual places where absent.
+        policy: The losses that are allowed; the configured ones where absent.
         providers: Compare these alone; all installed ones where empty.
         models: Families or model ids; the request's own or the configured one where empty.
         sandbox: Quote from bills of the sandbox.
 
     Raises:
         InvalidRequest: When no provider has such a model, or a reference is unusable.
-        ConfigurationError: When a named provider is not installed.
-        JournalError: When the journal cannot be read.
+        ConfigurationError: When a named provider is not installed, or a price is for no model.
+        JournalError: When the journal, whose bills are quoted from, cannot be read.
     """
-    named = tuple(dict.fromkeys(providers))
-    wanted = tuple(models) or (request.model or config.get("model"),)
-    references = open_references(request.references)
+    config = config or configuration.load(registry.names())
+    journal = open_journal(config)
+    asking = _Asking(
+        request=request,
+        references=open_references(request.references),
+        models=tuple(models) or (request.model or config.get("model"),),
+        config=config,
+        journal=journal,
+        policy=policy or config.policy,
+        sandbox=sandbox,
+    )
+    try:
+        return _compared(asking, tuple(dict.fromkeys(providers)))
+    finally:
+        if journal is not None:
+            journal.close()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Asking:
+    """All that each provider is asked with."""
+
+    request: ImageRequest
+    references: Sequence[OpenedReference]
+    models: Sequence[str]
+    config: Config
+    journal: Journal | None
+    policy: Policy
+    sandbox: bool
+
+    def candidates(self, adapter: Adapter) -> list[Candidate]:
+        """One for each model that the provider has."""
+        local = partial(answers_here, adapter, self.config)
+        budget = Budget(
+            provider=adapter.name,
+            config=self.config,
+            journal=self.journal,
+            is_sandbox=(lambda: True) if self.sandbox else local,
+        )
+        found = (find(adapter.cards, word) for word in self.models)
+        return [
+            candidate(
+                self.request,
+                card,
+                self.references,
+                adapter=adapter,
+                budget=budget,
+                policy=self.policy,
+            )
+            for card in dict.fromkeys(card for card in found if card is not None)
+        ]
+
+
+def _compared(asking: _Asking, named: Sequence[str]) -> Comparison:
+    config = asking.config
     candidates: list[Candidate] = []
     left_out: dict[str, str] = {}
     known: list[str] = []
@@ -133,20 +184,7 @@ def compare(
         try:
             adapter = registry.make_adapter(name, config.base_url(name), config.options(name))
             known += [word for card in adapter.cards for word in (card.family, card.model)]
-            local = partial(answers_here, adapter, config)
-            ours: Any = {
-                "adapter": adapter,
-                "policy": policy or config.policy,
-                "budget": Budget(
-                    provider=name,
-                    config=config,
-                    journal=journal,
-                    is_sandbox=(lambda: True) if sandbox else local,
-                ),
-            }
-            candidates += [
-                candidate(request, card, references, **ours) for card in _cards(adapter, wanted)
-            ]
+            candidates += asking.candidates(adapter)
         except JournalError:
             raise
         except UnifiedFluxError as error:
@@ -157,10 +195,9 @@ def compare(
         else:
             check_prices(config, adapter)
     if not candidates and not left_out:
-        raise _nobody(wanted, known, named)
-    return Comparison(
-        candidates=tuple(sorted(candidates, key=lambda one: one.rank)), left_out=left_out
-    )
+        raise _nobody(asking.models, known, named)
+    ranked = sorted(candidates, key=lambda one: one.rank)
+    return Comparison(candidates=tuple(ranked), left_out=left_out)
 
 
 def candidate(
@@ -184,11 +221,6 @@ def candidate(
         problems=tuple(problems(translation, policy)),
         quote=budget.quote(translation).times(request.n or 1),
     )
-
-
-def _cards(adapter: Adapter, wanted: Iterable[str]) -> list[Card]:
-    found = [find(adapter.cards, word) for word in wanted]
-    return list(dict.fromkeys(card for card in found if card is not None))
 
 
 def _nobody(wanted: Sequence[str], known: Sequence[str], named: Sequence[str]) -> InvalidRequest:

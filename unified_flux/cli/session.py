@@ -280,20 +280,14 @@ def open_comparison(values: Mapping[str, Any]) -> Compared:
     config = read_config({})
     policy = Policy.of([*config.policy.allow, *values["allow"]], values["adapt"])
     request = opened(read_request({**values, "model": None}))
-    journal = open_journal(config)
-    try:
-        comparison = compare(
-            request,
-            config=config,
-            journal=journal,
-            policy=policy,
-            providers=_names(values["providers"]),
-            models=_names(values["models"]),
-            sandbox=bool(values["sandbox"]),
-        )
-    finally:
-        if journal is not None:
-            journal.close()
+    comparison = compare(
+        request,
+        config=config,
+        policy=policy,
+        providers=_names(values["providers"]),
+        models=_names(values["models"]),
+        sandbox=bool(values["sandbox"]),
+    )
     return Compared(
         config=config,
         request=request,
