@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from functools import partial
 
 import pytest
 from faults import kills
 from faults.kills import PAIR, PLAIN, SAME, Run
 from faults.tally import Tally
+from faults.verdicts import stage
 
 # One step in each phase, and what lies between the steps that cost money.
 STEPS = (
@@ -84,6 +87,18 @@ def test_a_run_of_fifty_that_dies_at_any_moment() -> None:
 def test_recover_beside_a_living_run() -> None:
     """`recover` takes what a dead process left, and nothing of a living one in the same home."""
     _kept(kills.together(), 2 * kills.JOBS)
+
+
+def test_a_sum_of_money_that_is_not_its_jobs_would_be_seen() -> None:
+    """Whoever looks at a journal here looks at its sums too: one nano-unit more is a broken promise."""
+    with stage() as scene:
+        _, arguments = scene.generate("rivya")
+        assert scene.run(*arguments).returncode == 0
+        assert len(scene.rows()) == 1
+        with closing(sqlite3.connect(scene.home / "journal.db")) as journal, journal:
+            journal.execute("UPDATE spending SET nano = nano + 1")
+        with pytest.raises(AssertionError, match="the journal's money"):
+            scene.rows()
 
 
 @pytest.mark.slow

@@ -17,6 +17,8 @@ from faults.rows import ROWS
 from faults.trial import EXCHANGES, Case, Outcome, measure
 
 from unified_flux import registry
+from unified_flux.journal import sqlite
+from unified_flux.journal.tables import MIGRATIONS
 from unified_flux.money import Basis, Charge, Money
 
 PROVIDERS = list(EXCHANGES)
@@ -140,6 +142,19 @@ def test_a_wrong_charge_would_be_seen(try_all: Try, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(rivya, "_charge", lambda found, settled: wrong)
     (outcome,) = try_all([Case(provider="rivya", exchange="poll", fault="500")])
     assert outcome.wrong == 1
+
+
+def test_a_sum_that_is_not_its_jobs_would_be_seen(
+    try_all: Try, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A journal without the trigger that moves money when a job changes."""
+    without = [
+        tuple(one for one in step if "TRIGGER spending_moves" not in one) for step in MIGRATIONS
+    ]
+    monkeypatch.setattr(sqlite, "MIGRATIONS", without)
+    (outcome,) = try_all([Case(provider="rivya", exchange="poll", fault="500")])
+    assert outcome.wrong == 1
+    assert any("the journal's money" in text for text in outcome.broken)
 
 
 def test_a_fault_that_never_happens_proves_nothing(try_all: Try) -> None:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from faults.faces import CommandLine, Face, Library, Place, Told
+from faults.ledger import astray
 from faults.proxy import Certificates, Fault, Plan, Proxy
 from faults.rows import ROWS, STORM, cut
 from PIL import Image
@@ -211,6 +212,10 @@ class Trial:
         with contextlib.closing(sqlite3.connect(path)) as connection:
             connection.row_factory = sqlite3.Row
             rows = [dict(row) for row in connection.execute("SELECT * FROM jobs")]
+            wrong = astray(connection)
+        if wrong:
+            self.outcome.wrong = 1
+            self._broke(f"the journal's money: {wrong}")
         if len(rows) > 1:
             self._broke(f"one picture has {len(rows)} rows in the journal")
         return rows[0] if rows else {}

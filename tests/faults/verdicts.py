@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import TypeVar
 from unittest.mock import patch
 
+from faults.ledger import astray
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
@@ -168,7 +169,7 @@ class Stage:
         """The journal's jobs; a dead process's own files are copied first, and stay as it left them.
 
         Raises:
-            AssertionError: When the file is damaged.
+            AssertionError: When the file is damaged, or its sums of money are not its jobs'.
         """
         home = self.view(self.home)
         if not (home / "journal.db").exists():
@@ -177,16 +178,21 @@ class Stage:
             with closing(Journal(home)) as journal:
                 return journal.jobs({})
         with tempfile.TemporaryDirectory() as place:
-            for found in home.glob("journal.db*"):
+            for file in home.glob("journal.db*"):
                 # The index of the log is the living's; a copy of the log is read without it.
-                if not found.name.endswith("-shm"):
-                    shutil.copy(found, place)
+                if not file.name.endswith("-shm"):
+                    shutil.copy(file, place)
             with closing(sqlite3.connect(Path(place, "journal.db"))) as copy:
                 (sound,) = copy.execute("PRAGMA integrity_check").fetchone()
             if sound != "ok":
                 raise AssertionError(f"the journal is damaged: {sound}")
             with closing(Journal(Path(place))) as copied:
-                return copied.jobs({})
+                found = copied.jobs({})
+            with closing(sqlite3.connect(Path(place, "journal.db"))) as copy:
+                wrong = astray(copy)
+            if wrong:
+                raise AssertionError(f"the journal's money: {wrong}")
+            return found
 
     def phases(self, *, living: bool = False) -> dict[tuple[str, int], str]:
         """Prompt and number of the picture → the phase that the journal says."""
