@@ -24,6 +24,8 @@ from unified_flux.pricing import Observed
 
 # Bills older than this many jobs of a model say little about its price today.
 LATEST = 50
+# Bills of a model among which pictures of one kind are looked for.
+SEARCHED = 500
 # Jobs whose quote and bill are compared.
 COMPARED = 1000
 NO_MARKS: Mapping[str, tuple[Any, Any]] = MappingProxyType({})
@@ -170,8 +172,8 @@ class Spending:
         """What a model's latest bills were, in the unit of the newest; None where there is none.
 
         Args:
-            like: Count only pictures like this one: payload key → its value, and the default that
-                holds where a payload says nothing.
+            like: Count only pictures like this one, among the model's latest 500: payload key → its
+                value, and the default that holds where a payload says nothing.
         """
         rows = self._billed(provider, model, LATEST, sandbox=sandbox, like=like)
         if not rows:
@@ -227,13 +229,18 @@ class Spending:
             for key, (value, default) in like.items()
         ]
         tests = " AND coalesce(json_extract(payload, ?), ?) IS ?" * len(marks)
+        asked = [part for mark in marks for part in mark]
+        # Bounded first: for a picture that was never asked for, all bills would be looked through.
         return self._database.read(
             "SELECT charge_nano, charge_unit, quote_nano, quote_unit, quote_basis, prepared_at"
-            f" FROM jobs{' JOIN requests USING (number)' if marks else ''}"
+            " FROM (SELECT number, charge_nano, charge_unit, quote_nano, quote_unit,"
+            " quote_basis, prepared_at FROM jobs"
             " WHERE charge_basis = 'billed' AND charge_nano IS NOT NULL"
             " AND phase IN ('done', 'saved') AND sandbox = ? AND provider = ? AND model = ?"
-            f"{tests} ORDER BY number DESC LIMIT ?",
-            (int(sandbox), provider, model, *(part for mark in marks for part in mark), most),
+            f" ORDER BY number DESC LIMIT {SEARCHED if marks else most})"
+            f"{' JOIN requests USING (number)' if marks else ''}"
+            f" WHERE true{tests} ORDER BY number DESC LIMIT ?",
+            (int(sandbox), provider, model, *asked, most),
         )
 
 
