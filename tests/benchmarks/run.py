@@ -10,9 +10,11 @@ import sys
 from collections.abc import Callable, Iterator
 
 import bodies
+import compare
 import generation
 import handshake
 import journal
+import report
 import startup
 import translation
 from harness import Row
@@ -26,6 +28,8 @@ BENCHMARKS: dict[str, Callable[[], Iterator[Row]]] = {
     "download": bodies.download,
     "handshake": handshake.rows,
     "journal": journal.rows,
+    "compare": compare.rows,
+    "report": report.rows,
 }
 HEADINGS = ("what", "ours", "baseline", "ratio", "target", "verdict")
 
