@@ -84,6 +84,7 @@ class Budget:
             )
         return Limits(
             limits=tuple(limits),
+            provider=self.provider,
             rates=self.config.tariff.rates,
             unknown_allowed=self.unknown_allowed,
             how_to_price=quoted.how_to_price,

@@ -84,11 +84,13 @@ class Limits:
     """All limits of one call.
 
     Attributes:
+        provider: Who would be paid; None for several together.
         unknown_allowed: Whether what nobody can price may pass, uncounted.
         how_to_price: What to do where the price is not known.
     """
 
     limits: tuple[Limit, ...] = ()
+    provider: str | None = None
     rates: Rates = field(default_factory=Rates)
     unknown_allowed: bool = False
     how_to_price: str | None = None
@@ -115,6 +117,7 @@ class Limits:
         raise SpendLimitExceeded(
             f"{what} may cost {_said(cost)} {unit}, and {limit.name} allows {limit}{left} {when}; "
             "nothing was sent",
+            provider=self.provider,
             next_step=f"Raise it{where}{_WAIT.get(limit.period, '')}.",
         )
 
@@ -153,6 +156,7 @@ class Limits:
         step = rate or (self.how_to_price if new else "unified-flux cost report tells of them.")
         return SpendLimitExceeded(
             f"nobody knows {what}, and {limit.name} = {limit} is set; nothing was sent",
+            provider=self.provider,
             next_step=f"{step or ''} --allow {UNKNOWN_PRICE} lets it pass uncounted.".strip(),
         )
 
