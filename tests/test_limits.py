@@ -125,6 +125,16 @@ def test_a_price_with_more_digits_is_reserved_as_it_is_counted(journal: Journal)
     assert total(journal.path.parent) == (10, 20)
 
 
+def test_a_limit_of_nineteen_digits_is_held_to_the_last(journal: Journal) -> None:
+    """Nine billions and a billionth: no float tells it from nine billions."""
+    held = limits('limits.per_day = "9000000000.000000001 USD"\n')
+    reserve(journal, held, "9000000000")
+    reserve(journal, held, "0.000000001")
+    with pytest.raises(SpendLimitExceeded):
+        reserve(journal, held, "0.000000001")
+    assert total(journal.path.parent) == (2, 9_000_000_000_000_000_001)
+
+
 def test_credits_without_a_rate_are_in_no_limit_of_usd(journal: Journal) -> None:
     """Those of this call, and those that were spent before: the error says which setting tells."""
     text = 'limits.per_day = "1 USD"\n'

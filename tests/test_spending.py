@@ -149,6 +149,17 @@ def test_a_bill_takes_the_place_of_what_was_reserved(
     assert sums(journal) == ([("rivya", counts[0], 1, counts[1])] if counts else [])
 
 
+def test_a_later_bill_takes_the_place_of_an_earlier_one(journal: Journal) -> None:
+    """A job that is asked about once more, such as by `rescue`, counts as its last answer says."""
+    running(journal, paid(None, "USD", Basis.RESERVED))
+    for amount in ("0.333333333", "0.000000007", "9000000000.000000001"):
+        job = Job(provider="rivya", id="task_1", charge=paid(amount, "USD", Basis.BILLED))
+        urls = ("https://pictures.example/1.png",)
+        journal.keep(Settled(Phase.DONE, job, id="job1", urls=urls))
+        journal.keep(Saved(Phase.SAVED, job, id="job1", blobs=(PICTURE,)))
+        assert sums(journal) == [("rivya", "done", 1, amount)]
+
+
 @pytest.mark.parametrize(
     ("said", "counts"), [(None, "0.04"), ("0", "0.04"), ("0.03", "0.04"), ("0.05", "0.05")]
 )
