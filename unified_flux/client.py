@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -17,14 +17,15 @@ from unified_flux.config import Config, check_base_url, check_options
 from unified_flux.contract import Card, find
 from unified_flux.effects import Answer, Effect, Event
 from unified_flux.errors import InvalidRequest, UnifiedFluxError
-from unified_flux.flow import Flow
+from unified_flux.fetching import Finished
+from unified_flux.flow import Ask, Flow
 from unified_flux.jobs import Jobs, no_job
 from unified_flux.money import Money
 from unified_flux.outcomes import resume_command
 from unified_flux.pricing import Quote
 from unified_flux.record import Record
 from unified_flux.recovery import is_missing
-from unified_flux.report import UNKNOWN_PRICE, Policy
+from unified_flux.report import Policy
 from unified_flux.request import ImageRequest
 from unified_flux.result import ImageResult, Recovered
 from unified_flux.scheduler import World, run, run_all
@@ -167,11 +168,6 @@ class Client:
         """Whether `generate` would return an earlier job of the same request, see docs/journal.md."""
         return self._jobs.was_made(self._jobs.order(request))
 
-    @property
-    def allows_unknown_price(self) -> bool:
-        """Whether what nobody can price may pass under a limit."""
-        return UNKNOWN_PRICE in self.policy.allow
-
     def translate(self, request: ImageRequest) -> Translation:
         """What would be sent, and what became of each field. Sends nothing, needs no key.
 
@@ -232,10 +228,8 @@ class Client:
                 more; what was accepted stays in the journal.
 
         Raises:
-            TranslationError: When the request cannot be said; nothing was sent.
-            MissingKey: When there is no key; nothing was sent.
-            SpendLimitExceeded: When a limit would be passed, or nobody knows; nothing was sent.
-            JournalError: When the journal cannot be written; nothing was sent.
+            TranslationError, MissingKey, SpendLimitExceeded, JournalError: When it cannot be said, there
+                is no key, a limit would be passed, or nothing can be kept; nothing was sent.
             OutcomeUnknown, JobTimeout, DownloadFailed: When money may be gone and no picture is
                 here; `job`, `id` and `next_step` say how to go on.
             ProviderError: When the provider refused; `charged` says whether it cost.
@@ -244,15 +238,8 @@ class Client:
         order = self._jobs.order(
             request, again=again, destination=destination, force=force, max_cost=max_cost
         )
-        world = self._world(stop)
         with self._jobs.prepared(order) as asks:
-            new = [ask for _, ask in asks if ask is not None]
-            if len(new) > 1:
-                run(flow.bring_references(new[0]), world)
-            taken_up = self._jobs.taken_up
-            ends = run_all(
-                [flow.generate(ask) if ask else taken_up(record) for record, ask in asks], world
-            )
+            ends = self._ends(asks, self._world(stop))
         records = [record for record, _ in asks]
         return self._jobs.outcomes(records, ends).result(request, order.references)
 
@@ -382,6 +369,18 @@ class Client:
             )
         asking = flow.inquire(self.adapter, wire, self._jobs.pace, self._jobs.rng)
         return self.adapter.read_balance(run(asking, self._world()))
+
+    def _ends(
+        self, asks: Sequence[tuple[Record, Ask | None]], world: World
+    ) -> list[Finished | UnifiedFluxError]:
+        """What the flows of one call come to; what they all send along is uploaded once, before."""
+        new = [ask for _, ask in asks if ask is not None]
+        if len(new) > 1:
+            run(flow.bring_references(new[0]), world)
+        taken_up = self._jobs.taken_up
+        return run_all(
+            [flow.generate(ask) if ask else taken_up(record) for record, ask in asks], world
+        )
 
     def _world(self, stop: threading.Event | None = None) -> World:
         """One per call: what stops one call must not stop the next."""

@@ -45,7 +45,7 @@ from unified_flux.recovery import (
     rebuilt,
 )
 from unified_flux.references import open_references
-from unified_flux.report import UNKNOWN_PRICE, Policy
+from unified_flux.report import Policy
 from unified_flux.request import ImageRequest
 from unified_flux.result import ImageResult, Recovered
 from unified_flux.retry import Pace, slip
@@ -364,7 +364,7 @@ class Jobs:
             config=self.config,
             journal=self.journal,
             is_sandbox=lambda: self.access.sandbox,
-            unknown_allowed=UNKNOWN_PRICE in self.policy.allow,
+            unknown_allowed=self.policy.unknown_price,
         )
 
     @cached_property

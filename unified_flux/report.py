@@ -171,6 +171,11 @@ class Policy:
             )
         return cls(words, adapt)
 
+    @property
+    def unknown_price(self) -> bool:
+        """Whether what nobody can price may pass where a price is asked for."""
+        return UNKNOWN_PRICE in self.allow
+
     def permits(self, entry: Entry) -> bool:
         """Whether this end of a field may pass."""
         if entry.outcome in {Outcome.NATIVE, Outcome.CONVERTED} or not entry.refuses:

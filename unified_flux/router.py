@@ -109,7 +109,7 @@ class Router:
             by_price=by_price,
             fallback=frozenset(config.get("fallback")),
             max_increase=config.max_increase,
-            unknown_allowed=clients[0].allows_unknown_price,
+            unknown_allowed=clients[0].policy.unknown_price,
         )
 
     def __enter__(self) -> Self:
@@ -145,8 +145,6 @@ class Router:
         """
         request = opened(request)
         stops = [Stop(client, client.candidate(request)) for client, _ in self.cards(request.model)]
-        if len(self.clients) == 1:
-            return stops
         made = [s for s in stops if s.candidate.possible and s.client.was_made(request)]
         if made:
             return made[:1]
@@ -155,6 +153,8 @@ class Router:
 
     def choose(self, request: ImageRequest) -> Client:
         """The client that would be asked first."""
+        if len(self.clients) == 1:
+            return self.clients[0]
         stops = self.plan(request)
         return next((one.client for one in stops if _passes(one)), stops[0].client)
 
@@ -180,18 +180,24 @@ class Router:
             UnifiedFluxError: As `Client.generate`; where several refused, the first one's error, with
                 the others as its `siblings`.
         """
+        how: Any = {
+            "again": again,
+            "destination": destination,
+            "force": force,
+            "max_cost": max_cost,
+        }
+        if len(self.clients) == 1:
+            return self.clients[0].generate(request, **how)
         request = opened(request)
         steps: list[Step] = []
         errors: list[UnifiedFluxError] = []
         stops = self.plan(request)
         for number, stop in enumerate(stops, 1):
-            if len(stops) > 1 and not _passes(stop):
+            if not _passes(stop):
                 steps.append(stop.step(_against(stop)))
                 continue
             try:
-                result = stop.client.generate(
-                    request, again=again, destination=destination, force=force, max_cost=max_cost
-                )
+                result = stop.client.generate(request, **how)
             except UnifiedFluxError as error:
                 steps.append(stop.step(error.message))
                 errors.append(error)
@@ -199,8 +205,8 @@ class Router:
                     break
                 continue
             steps += [stop.step(taken=True), *(one.step(_against(one)) for one in stops[number:])]
-            return replace(result, steps=tuple(steps) if len(self.clients) > 1 else ())
-        raise _ended(errors, steps if len(self.clients) > 1 else [])
+            return replace(result, steps=tuple(steps))
+        raise _ended(errors, steps)
 
     def _held(self, stop: Stop, first: Stop) -> Stop:
         """A later provider, held to the contract."""

@@ -164,7 +164,7 @@ def _check_cost(told: Compared, runs: list[Run], max_cost: str | None) -> None:
     limits = Limits(
         limits=(limit,),
         rates=told.config.tariff.rates,
-        unknown_allowed=runs[0].client.allows_unknown_price,
+        unknown_allowed=told.policy.unknown_price,
         how_to_price="compare says what would make it known.",
     )
     quotes = [one.candidate.quote for one in runs]

@@ -108,25 +108,29 @@ class Journal:
             self._held.update(record.id for record in records)
             return list(records)
 
-        def act(connection: Connection) -> list[Record]:
-            since = None if same_within is None else self.now() - int(same_within * 1000)
-            hand = self._hand(connection)
-            made = {record.id: self._same(hand, record, since) for record in records}
-            new = [record for record in records if made[record.id] is None]
-            self._hold_to(limits, hand, new)
-            for record in new:
-                hand.insert(record)
-                # Before anyone else in this process looks: it is in hand.
-                self._held.add(record.id)
-            return [made[record.id] or record for record in records]
-
+        since = None if same_within is None else self.now() - int(same_within * 1000)
         try:
             # A power cut may take it: nothing was sent.
-            kept: list[Record] = self._database.write(act, durable=False)
+            kept: list[Record] = self._database.write(
+                lambda connection: self._reserve(self._hand(connection), records, since, limits),
+                durable=False,
+            )
         except BaseException:
             self._held.difference_update(record.id for record in records)
             raise
         return kept
+
+    def _reserve(
+        self, hand: Hand, records: Sequence[Record], since: int | None, limits: Limits | None
+    ) -> list[Record]:
+        made = {record.id: self._same(hand, record, since) for record in records}
+        new = [record for record in records if made[record.id] is None]
+        self._hold_to(limits, hand, new)
+        for record in new:
+            hand.insert(record)
+            # Before anyone else in this process looks: it is in hand.
+            self._held.add(record.id)
+        return [made[record.id] or record for record in records]
 
     def submit_again(self, record: Record, limits: Limits | None) -> None:
         """A job of unknown outcome is about to be submitted as a new one, which may cost once more.
@@ -171,16 +175,16 @@ class Journal:
 
     def delivered(self, id: str, position: int, path: Path) -> None:
         """A picture was copied to where it was asked for."""
+
+        def act(connection: Connection) -> None:
+            self._hand(connection).delivered(id, position, str(path))
+
         # Whoever finds the file and not this note sees by its bytes that it is the one.
         if self._database.is_open:
-            self._database.later(
-                lambda connection: self._hand(connection).delivered(id, position, str(path))
-            )
-            return
-        self._database.write(
-            lambda connection: self._hand(connection).delivered(id, position, str(path))
-        )
-        self.close()
+            self._database.later(act)
+        else:
+            self._database.write(act)
+            self.close()
 
     def claim(self, id: str) -> bool:
         """Take a job over, where no living process works on it; False where one does."""
