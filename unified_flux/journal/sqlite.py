@@ -34,6 +34,12 @@ _ENDS = frozenset({Phase.SAVED, Phase.REFUSED, Phase.FAILED, Phase.UNKNOWN, Phas
 _PREPARED = f"SELECT id, owner FROM jobs WHERE {OPEN} AND phase = 'prepared'"
 # A job that ended so gave nothing and cost nothing: asking once more is no double.
 _NOTHING = "(phase IN ('refused', 'failed', 'cancelled') AND charged = 'no')"
+_OUTPUTS = "SELECT * FROM outputs WHERE number = ? ORDER BY position"
+# The records of one wish from which something may come, the oldest first.
+_SAME = (
+    f"{JOBS} WHERE client_request_id = ? AND request_sha256 = ? AND asked = ?"
+    f" AND prepared_at >= ? AND NOT {_NOTHING} ORDER BY number"
+)
 
 
 class Journal:
@@ -198,8 +204,7 @@ class Journal:
             self._held.add(id)
             return True
 
-        taken: bool = self._database.write(act, durable=False)
-        return taken
+        return bool(self._database.write(act, durable=False))
 
     def release(self, ids: Iterable[str]) -> None:
         """Let go of jobs that this process did not bring to an end; what was never sent is cancelled."""
@@ -332,8 +337,9 @@ class Journal:
 
     def has_same(self, record: Record, within: float) -> bool:
         """Whether a record for the same wish is younger than so many seconds, see `prepare`."""
-        query, values = _made(record, self.now() - int(within * 1000))
-        return bool(self._database.read(query, values))
+        since = self.now() - int(within * 1000)
+        wish = (record.client_request_id, record.digest, record.asked, since)
+        return bool(self._database.read(_SAME, wish))
 
     def works_on(self, record: Record) -> bool:
         """Whether a living process works on it at this moment."""
@@ -376,14 +382,14 @@ class Journal:
             limits.check(limit, before, asked)
 
     def _outputs_of(self, number: int) -> list[Row]:
-        query = "SELECT * FROM outputs WHERE number = ? ORDER BY position"
-        return self._database.read(query, (number,))
+        return self._database.read(_OUTPUTS, (number,))
 
     def _same(self, hand: Hand, record: Record, since: int | None) -> Record | None:
         """The record that was made before for the same wish, as long as something may come of it."""
         if since is None or record.client_request_id is None:
             return None
-        rows = hand.connection.execute(*_made(record, since)).fetchall()
+        wish = (record.client_request_id, record.digest, record.asked, since)
+        rows = hand.connection.execute(_SAME, wish).fetchall()
         for row in rows:
             if row["phase"] != Phase.PREPARED or self._works_on(row["owner"], row["id"]):
                 return read_row(row, [])
@@ -392,12 +398,3 @@ class Journal:
 
     def _hand(self, connection: Connection) -> Hand:
         return Hand(connection, self.now(), self._take_owner().token, self._store_prompts)
-
-
-def _made(record: Record, since: int) -> tuple[str, tuple[Any, ...]]:
-    """What finds the records of the same wish from which something may come, the oldest first."""
-    query = (
-        f"{JOBS} WHERE client_request_id = ? AND request_sha256 = ? AND asked = ?"
-        f" AND prepared_at >= ? AND NOT {_NOTHING} ORDER BY number"
-    )
-    return query, (record.client_request_id, record.digest, record.asked, since)
