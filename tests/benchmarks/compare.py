@@ -22,7 +22,6 @@ from journal import client_at, keeping
 from startup import install, start
 
 from unified_flux import ImageRequest, registry
-from unified_flux.access import open_journal
 from unified_flux.compare import compare
 from unified_flux.config import Config
 
@@ -41,13 +40,12 @@ def models() -> tuple[str, ...]:
 
 def comparing(home: Path, *, journal: bool) -> Callable[[], int]:
     """One comparison over all cards; how many there were."""
-    config = Config(registry.names()).overridden({"home": str(home)})
-    books = open_journal(config) if journal else None
+    config = Config(registry.names()).overridden({"home": str(home), "journal.enabled": journal})
     wanted = json.loads((home / "models.json").read_text("utf-8"))
 
     def act() -> int:
         request = ImageRequest(**ASKED)
-        return len(compare(request, config=config, journal=books, models=wanted).candidates)
+        return len(compare(request, config=config, models=wanted).candidates)
 
     return act
 
