@@ -15,7 +15,7 @@ from typing import Any
 
 from unified_flux.errors import InvalidRequest, Problem, SpendLimitExceeded
 from unified_flux.money import CREDITS, USD, Money, decimal_of, parse_money
-from unified_flux.prices import Rates
+from unified_flux.prices import Rates, rate_setting
 from unified_flux.report import UNKNOWN_PRICE
 from unified_flux.text import did_you_mean
 
@@ -170,8 +170,7 @@ def _jobs(count: int) -> str:
 
 
 def _how_to_rate(unit: str) -> str | None:
-    provider = unit.removeprefix(CREDITS)
-    return f'Set [credits] {provider} = "USD per credit".' if provider != unit else None
+    return f"Set {rate_setting(unit)}." if unit.startswith(CREDITS) else None
 
 
 _NAMES = (Period.CALL, Period.DAY, Period.MONTH)
@@ -202,8 +201,11 @@ def read_limit(name: str, said: Any, source: str) -> Limit:
     return Limit(name=f"limits.{name}", most=most, period=period, source=source, provider=provider)
 
 
-def call_limit(said: object, provider: str) -> Limit:
+def call_limit(said: object, provider: str | None = None) -> Limit:
     """`--max-cost`, or the argument of that name.
+
+    Args:
+        provider: Who is asked; None for several together.
 
     Raises:
         InvalidRequest: When it is no money, or other credits than the provider's.
@@ -212,7 +214,7 @@ def call_limit(said: object, provider: str) -> Limit:
         said = f"{said.amount:f} {said.unit}" if isinstance(said, Money) else said
         most = parse_money(said, provider)
         limit = Limit(name="max-cost", most=most, period=Period.CALL, source="")
-        if not limit.concerns(provider):
+        if provider is not None and not limit.concerns(provider):
             raise ValueError(f"is in {most.unit}, and {provider} is not paid in them")
     except ValueError as error:
         problem = Problem(field="max-cost", message=str(error))

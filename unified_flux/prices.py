@@ -176,6 +176,11 @@ def read_rate(said: Any) -> Decimal:
     return rate
 
 
+def rate_setting(unit: str) -> str:
+    """The line of the settings that says what a provider's credit is worth."""
+    return f'[credits] {unit.removeprefix(CREDITS)} = "USD per credit"'
+
+
 @dataclass(frozen=True, slots=True)
 class Rates:
     """What credits are worth in USD, by provider, as the user said."""
@@ -211,3 +216,8 @@ class Tariff:
 
     rows: Mapping[str, tuple[PriceRow, ...]] = field(default_factory=dict)
     rates: Rates = field(default_factory=Rates)
+
+    def own(self, provider: str, *names: str) -> tuple[PriceRow, ...]:
+        """The rows of a model, under the first of its names that has any; empty where none has."""
+        found = (self.rows.get(f"{provider}/{name}", ()) for name in names)
+        return next((rows for rows in found if rows), ())

@@ -14,8 +14,8 @@ from enum import StrEnum
 from fractions import Fraction
 from typing import Any
 
-from unified_flux.money import CREDITS, Basis, Money, decimal_of
-from unified_flux.prices import COUNTABLE, IMAGE, INPUT, PriceRow, Rates, Tariff
+from unified_flux.money import Basis, Money, decimal_of
+from unified_flux.prices import COUNTABLE, IMAGE, INPUT, PriceRow, Rates, Tariff, rate_setting
 from unified_flux.translation import Translation, at
 
 SIDES = 2
@@ -140,7 +140,7 @@ def quote(
     """
     card = translation.card
     name = f"{card.provider}/{card.model}"
-    own = tariff.rows.get(name) or tariff.rows.get(f"{card.provider}/{card.family}") or ()
+    own = tariff.own(card.provider, card.model, card.family)
     documented = [row for row in card.prices if row.basis is Basis.DOCUMENTED]
     others = [row for row in card.prices if row.basis is not Basis.DOCUMENTED]
     unknown = []
@@ -176,8 +176,7 @@ def _in_usd(quoted: Quote, rates: Rates) -> Quote:
         return quoted
     unit = quoted.money.unit
     usd = rates.usd(quoted.money)
-    provider = unit.removeprefix(CREDITS)
-    rate = f'Set what a credit is worth: [credits] {provider} = "USD per credit".'
+    rate = f"Set what a credit is worth: {rate_setting(unit)}."
     basis = rates.basis(unit, quoted.basis)
     return replace(quoted, usd=usd, usd_basis=basis, how_to_price=None if usd else rate)
 

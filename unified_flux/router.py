@@ -7,7 +7,7 @@ loses no reference, and costs at most so much more than the first.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from pathlib import Path
@@ -180,33 +180,17 @@ class Router:
             UnifiedFluxError: As `Client.generate`; where several refused, the first one's error, with
                 the others as its `siblings`.
         """
-        how: Any = {
-            "again": again,
-            "destination": destination,
-            "force": force,
-            "max_cost": max_cost,
-        }
+        # Opened once, a pipe can be shown to several.
+        asked = request if len(self.clients) == 1 else opened(request)
+
+        def make(client: Client) -> ImageResult:
+            return client.generate(
+                asked, again=again, destination=destination, force=force, max_cost=max_cost
+            )
+
         if len(self.clients) == 1:
-            return self.clients[0].generate(request, **how)
-        request = opened(request)
-        steps: list[Step] = []
-        errors: list[UnifiedFluxError] = []
-        stops = self.plan(request)
-        for number, stop in enumerate(stops, 1):
-            if not _passes(stop):
-                steps.append(stop.step(_against(stop)))
-                continue
-            try:
-                result = stop.client.generate(request, **how)
-            except UnifiedFluxError as error:
-                steps.append(stop.step(error.message))
-                errors.append(error)
-                if not _may_go_on(error):
-                    break
-                continue
-            steps += [stop.step(taken=True), *(one.step(_against(one)) for one in stops[number:])]
-            return replace(result, steps=tuple(steps))
-        raise _ended(errors, steps)
+            return make(self.clients[0])
+        return _first_taken(self.plan(asked), make)
 
     def _held(self, stop: Stop, first: Stop) -> Stop:
         """A later provider, held to the contract."""
@@ -225,6 +209,27 @@ class Router:
                 stop, against=f"{ours} is more than {most or 0} % above the first's {base}"
             )
         return stop
+
+
+def _first_taken(stops: Sequence[Stop], make: Callable[[Client], ImageResult]) -> ImageResult:
+    """What the first provider makes that is not passed over and does not refuse."""
+    steps: list[Step] = []
+    errors: list[UnifiedFluxError] = []
+    for number, stop in enumerate(stops, 1):
+        if not _passes(stop):
+            steps.append(stop.step(_against(stop)))
+            continue
+        try:
+            result = make(stop.client)
+        except UnifiedFluxError as error:
+            steps.append(stop.step(error.message))
+            errors.append(error)
+            if not _may_go_on(error):
+                break
+            continue
+        steps += [stop.step(taken=True), *(one.step(_against(one)) for one in stops[number:])]
+        return replace(result, steps=tuple(steps))
+    raise _ended(errors, steps)
 
 
 def _passes(stop: Stop) -> bool:

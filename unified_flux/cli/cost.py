@@ -237,11 +237,9 @@ def _checked(*, sandbox: bool) -> list[Checked]:
             click.echo(f"{name}: {error}", err=True)
             continue
         check_prices(config, adapter)
-        own = config.tariff.rows
+        own = config.tariff.own
         stated |= {
-            (name, card.model): own.get(f"{name}/{card.model}")
-            or own.get(f"{name}/{card.family}")
-            or card.prices
+            (name, card.model): own(name, card.model, card.family) or card.prices
             for card in adapter.cards
         }
     books = journal.spending if journal.path.exists() else None

@@ -21,8 +21,8 @@ from unified_flux.cli.session import Compared, Session
 from unified_flux.client import Client
 from unified_flux.compare import Candidate
 from unified_flux.errors import Charged, InvalidRequest, MissingKey, OutputError, UnifiedFluxError
-from unified_flux.limits import Limit, Limits, Period
-from unified_flux.money import Charge, Money, parse_money
+from unified_flux.limits import Limits, call_limit
+from unified_flux.money import Charge, Money
 from unified_flux.output import Target, slug
 from unified_flux.prices import Rates
 from unified_flux.reports.gallery import Exhibit, gallery
@@ -156,11 +156,7 @@ def _check_cost(told: Compared, runs: list[Run], max_cost: str | None) -> None:
     """The limit of this command counts all providers together."""
     if max_cost is None:
         return
-    try:
-        most = parse_money(max_cost)
-    except ValueError as error:
-        raise InvalidRequest(f"--max-cost {error}") from None
-    limit = Limit(name="max-cost", most=most, period=Period.CALL, source="")
+    limit = call_limit(max_cost)
     limits = Limits(
         limits=(limit,),
         rates=told.config.tariff.rates,

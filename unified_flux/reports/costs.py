@@ -11,7 +11,7 @@ from typing import Any
 
 from unified_flux.journal.spending import Sum
 from unified_flux.money import CREDITS, USD, Basis, Money
-from unified_flux.prices import Rates
+from unified_flux.prices import Rates, rate_setting
 from unified_flux.reports.chart import Bar
 from unified_flux.text import plain
 
@@ -128,7 +128,7 @@ def notes(found: Sequence[Line], providers: Sequence[str], by: str) -> list[str]
     for unit in missing:
         provider = unit.removeprefix(CREDITS)
         gone = "" if provider in providers else f"{provider} is not installed any more; "
-        said.append(f'{unit} are not in USD: {gone}set [credits] {provider} = "USD per credit"')
+        said.append(f"{unit} are not in USD: {gone}set {rate_setting(unit)}")
     unknown = sum(line.pictures for line in found if line.money is None)
     if unknown:
         said.append(f"what {_pictures(unknown)} cost is not known, and is in no sum")
