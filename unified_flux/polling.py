@@ -23,22 +23,22 @@ PRICE = 0.1
 # each counts for a little less than the one after it.
 ENOUGH, REMEMBERED, FADING = 5, 50, 0.96
 # How far the logarithms of durations spread before any was seen, and for how many jobs that counts.
-SPREAD, SPREAD_WEIGHT = 0.3, 2.0
+SPREAD, SPREAD_WEIGHT = 0.3, 3.0
 # A duration is taken for at least and at most so many seconds: a job done at once, one of a day.
 SHORTEST, LONGEST = 0.05, 86_400.0
 # A job was done some time before a poll saw it: by such a share of the time between polls, and at
 # most by such a share of the duration.
-UNSEEN, UNSEEN_AT_MOST = 0.25, 0.1
+UNSEEN, UNSEEN_AT_MOST = 0.25, 0.05
 # Where no provider says how close polls may come: half of what the quickest known client waits.
 FLOOR = 1.0
 # However little is expected of a job, it is asked for after so many seconds.
 CAP = 30.0
 # The first poll, which ends a wait and divides none, is best a little later than the others.
-FIRST_STEP = 1.2
+FIRST_STEP = 1.3
 # Waits differ by up to this share, so that jobs of one moment do not poll together.
-JITTER = 0.1
+JITTER = 0.15
 # One job in so many asks first at such a share of its wait, to notice that the model became faster.
-PROBED, EARLY = 10, (0.4, 0.8)
+PROBED, EARLY = 16, (0.4, 0.8)
 # Where the curve has its points: so many spreads from the middle of the logarithms.
 _POINTS = tuple(-6 + point / 8 for point in range(145))
 
