@@ -79,6 +79,11 @@ class Ceiling:
         limit = call_limit(max_cost, provider)
         return cls(Limits(limits=(limit,), rates=rates, unknown_allowed=unknown_allowed))
 
+    @property
+    def nothing(self) -> Money:
+        """No money, in its unit."""
+        return Money(Decimal(0), self.limits.limits[0].most.unit)
+
     def takes(self, sums: Sums) -> bool:
         """Whether so much stays below it."""
         used = self._used(sums.amounts, sums.unknown)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Callable, Iterator, Sequence
-from itertools import zip_longest
 from typing import Any
 
 from unified_flux.batch.fields import KNOWN, Fields, too_long
@@ -154,7 +153,8 @@ def _fields(
             next_step="A cell that holds a delimiter stands in quotes.",
         )
     fields: Fields = {}
-    for name, read, cell in zip_longest(head, readers, row[: len(head)], fillvalue=""):
+    # A row may end early: what is not there is empty.
+    for name, read, cell in zip(head, readers, row, strict=False):
         if not cell.strip():
             continue
         value = read(cell)
