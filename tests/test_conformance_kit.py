@@ -539,6 +539,8 @@ bad_card(
 )
 bad_card(SAYS, "Has no source", lambda s: facts(s).pop("source"))
 bad_card(SAYS, "Polls at no pace", lambda s: facts(s)["polling"].update(first=[5, 3]))
+for _least in (0, -1, "5", True, float("nan"), 3.5):
+    bad_card(SAYS, f"Keeps {_least!r} s", lambda s, n=_least: facts(s)["polling"].update(least=n))
 bad_card(
     SAYS,
     "Prices without a unit",

@@ -35,6 +35,7 @@ PLANTED = {
             "unified_flux/adapter.py",
             "unified_flux/effects.py",
             "unified_flux/retry.py",
+            "unified_flux/polling.py",
             "unified_flux/flow.py",
             "unified_flux/fetching.py",
             "unified_flux/record.py",

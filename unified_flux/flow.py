@@ -31,6 +31,7 @@ from unified_flux.errors import (
     UnifiedFluxError,
 )
 from unified_flux.fetching import Finished, collect
+from unified_flux.polling import Schedule
 from unified_flux.retry import Fate, Pace, Steps, Talk, Verdict, answered, slip
 from unified_flux.text import safe
 from unified_flux.translation import Translation, fill
@@ -38,7 +39,6 @@ from unified_flux.wire import Job, Output, Phase, WireRequest, WireResponse
 
 # Even a provider that names no pause between polls gets one, in seconds.
 LEAST_PAUSE = 0.05
-AT_ONCE = (0.0, 0.0)
 AGAIN = "no good answer yet; sending again"
 ONCE_MORE = "nobody knows whether it was taken; sending again"
 IN_DOUBT = " may or may not have taken the paid submit: "
@@ -57,6 +57,7 @@ class Ask:
         translation: What is to be sent, allowed and valid; None where a job is only followed.
         id: Our own name of the job, which its facts carry; without one, none is kept.
         uploads: sha256 → URL of references that this provider already has; shared by siblings.
+        durations: How many seconds this model's past jobs took, the newest first.
     """
 
     adapter: Adapter
@@ -67,6 +68,12 @@ class Ask:
     pace: Pace = field(default_factory=Pace)
     rng: random.Random = field(default_factory=random.Random)
     uploads: MutableMapping[str, str] = field(default_factory=dict)
+    durations: Sequence[float] = ()
+    schedule: Schedule = field(init=False)
+
+    def __post_init__(self) -> None:
+        # Made here, so that a duration that is none is refused before anything is paid.
+        self.schedule = Schedule(self.card.facts["polling"], self.durations)
 
 
 def generate(ask: Ask, unknown: UnifiedFluxError | None = None) -> Flow:
@@ -83,7 +90,7 @@ def generate(ask: Ask, unknown: UnifiedFluxError | None = None) -> Flow:
     def steps() -> Flow:
         talk.doubted = unknown is not None
         found = yield from _start(talk, ask, unknown)
-        return (yield from _finish(talk, found))
+        return (yield from _finish(talk, found, ask.schedule))
 
     return _told(talk, steps())
 
@@ -116,7 +123,7 @@ def resend(ask: Ask, wire: WireRequest, unknown: UnifiedFluxError, within: float
     def steps() -> Flow:
         talk.doubted = True
         found = yield from _submit(talk, wire, unknown, within)
-        return (yield from _finish(talk, found))
+        return (yield from _finish(talk, found, ask.schedule))
 
     return _told(talk, steps())
 
@@ -139,7 +146,7 @@ def follow(ask: Ask, job: Job) -> Flow:
 
     def steps() -> Flow:
         talk.job, talk.sending = job, True
-        return (yield from _finish(talk, job, first=AT_ONCE))
+        return (yield from _finish(talk, job, ask.schedule, at_once=True))
 
     return _told(talk, steps())
 
@@ -153,7 +160,7 @@ def rescue(ask: Ask, output: Output) -> Flow:
         try:
             return (yield from collect(talk, output, patience=0.0))
         except DownloadFailed:
-            return (yield from _finish(talk, output.job, first=AT_ONCE))
+            return (yield from _finish(talk, output.job, ask.schedule, at_once=True))
 
     return _told(talk, steps())
 
@@ -193,8 +200,8 @@ def _told(talk: Talk, steps: Steps[T]) -> Steps[T]:
         raise error from (None if error is cause else cause)
 
 
-def _finish(talk: Talk, found: Job | Output, first: Sequence[float] | None = None) -> Flow:
-    output = yield from _wait(talk, found, first or talk.card.facts["polling"]["first"])
+def _finish(talk: Talk, found: Job | Output, schedule: Schedule, at_once: bool = False) -> Flow:
+    output = yield from _wait(talk, found, schedule, at_once)
     yield from talk.keep(Settled(Phase.DONE, output.job, id=talk.id, urls=output.urls))
     return (yield from collect(talk, output))
 
@@ -324,12 +331,16 @@ def _read(talk: Talk, response: WireResponse) -> Job | Output:
     return Output(job=job, urls=found.urls) if isinstance(found, Output) else job
 
 
-def _wait(talk: Talk, found: Job | Output, spacing: Sequence[float]) -> Steps[Output]:
-    """Poll until the job has ended; whatever a poll meets, the job is never submitted again."""
+def _wait(talk: Talk, found: Job | Output, schedule: Schedule, at_once: bool) -> Steps[Output]:
+    """Poll until the job has ended; whatever a poll meets, the job is never submitted again.
+
+    A job that was accepted earlier is asked for `at_once`. How long it has run nobody knows here, so
+    from then on it is asked for as its card advises.
+    """
     talk.job = _job(found)
+    accepted = talk.now
     trouble: UnifiedFluxError | None = None
-    least = 0.0
-    attempt = 0
+    attempt = polls = 0
     while True:
         if isinstance(found, Output) and found.urls:
             return found
@@ -338,14 +349,16 @@ def _wait(talk: Talk, found: Job | Output, spacing: Sequence[float]) -> Steps[Ou
             yield from talk.keep(Settled(Phase.FAILED, _job(found), id=talk.id, error=failure))
             raise failure
         found = _job(found)
-        wait = max(talk.at_pace(talk.rng.uniform(*spacing)), least)
+        planned = schedule.wait(None if at_once else talk.now - accepted, polls, talk.rng)
+        at_pace = talk.at_pace(0.0 if at_once and not polls else planned)
+        wait = max(at_pace, LEAST_PAUSE if polls else 0.0)
         if trouble is not None:
             wait = max(wait, talk.before_again(attempt))
         if talk.now >= talk.deadline:
             raise _timeout(talk, found, trouble)
         yield from talk.pause(min(wait, talk.deadline - talk.now))
         verdict = yield from talk.exchange(talk.adapter.poll(found))
-        spacing, least = talk.card.facts["polling"]["every"], LEAST_PAUSE
+        polls += 1
         answer = _understood(talk, verdict, found)
         if isinstance(answer, Verdict):
             trouble, attempt = answer.error, attempt + 1

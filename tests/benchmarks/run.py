@@ -14,6 +14,7 @@ import compare
 import generation
 import handshake
 import journal
+import polling
 import report
 import startup
 import translation
@@ -30,6 +31,7 @@ BENCHMARKS: dict[str, Callable[[], Iterator[Row]]] = {
     "journal": journal.rows,
     "compare": compare.rows,
     "report": report.rows,
+    "polling": polling.rows,
 }
 HEADINGS = ("what", "ours", "baseline", "ratio", "target", "verdict")
 

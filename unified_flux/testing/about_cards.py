@@ -6,6 +6,7 @@ import dataclasses
 import re
 from collections.abc import Iterator, Mapping
 from datetime import date
+from math import inf
 from typing import Any
 
 from unified_flux.addresses import split_url
@@ -44,7 +45,8 @@ def is_span(found: Any) -> bool:
     """Whether `found` is a shortest and a longest number of seconds."""
     if not isinstance(found, list) or len(found) != 2:
         return False
-    return all(isinstance(x, (int, float)) for x in found) and bool(0 < found[0] <= found[1])
+    numbers = all(isinstance(x, (int, float)) and not isinstance(x, bool) for x in found)
+    return numbers and bool(0 < found[0] <= found[1] < inf)
 
 
 class CardQuestions(Kit):
@@ -113,6 +115,10 @@ class CardQuestions(Kit):
             assert not astray, f"the schema has no {astray}"
         for which in ("first", "every"):
             assert is_span(facts["polling"].get(which)), f"polling.{which} is no span of seconds"
+        least, every = facts["polling"].get("least"), facts["polling"]["every"]
+        assert least is None or is_span([least, every[0]]), (
+            f"polling.least is {least!r}: no number of seconds up to the {every[0]} of polling.every"
+        )
 
     def test_a_card_maps_fields_that_exist_on_both_sides(self, card: Card) -> None:
         """Every field is one of ImageRequest's, every path one of the schema's."""
