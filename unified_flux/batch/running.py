@@ -5,9 +5,11 @@ Lines are read as places are free, so a file of any length takes the memory of w
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from unified_flux.batch.checking import Check, most_of
@@ -246,7 +248,10 @@ class Run:
 
     def _save(self, line: Line, result: ImageResult) -> Outcome:
         """A result's pictures to their files."""
-        places, record = self.check.places, result.records[0]
+        places = self.check.places
+        resumed = result.records[0].prepared_at is not None
+        if resumed:
+            result = self._with_files(result)
         saving = Saving(
             result=result,
             target=places.target(line),
@@ -275,9 +280,25 @@ class Run:
             quote=result.quote,
             report=result.report,
             error=error,
-            resumed=record.prepared_at is not None,
+            resumed=resumed,
             sandbox=result.sandbox,
         )
+
+    def _with_files(self, result: ImageResult) -> ImageResult:
+        """A result of an earlier run, with the files that it was written to."""
+        clients = self.check.router.clients
+        journal = next((c.journal for c in clients if c.provider == result.provider), None)
+        files: dict[int, list[Path | None]] = {}
+        for record in result.records if journal else ():
+            # Without the note of it, a picture is found by its name, or written once more.
+            with contextlib.suppress(JournalError):
+                kept = journal.get(record.id).outputs if journal else ()
+                files[record.asked] = [one.path for one in kept if one.sha256]
+        images = [
+            replace(image, written=files[image.asked].pop(0)) if files.get(image.asked) else image
+            for image in result.images
+        ]
+        return replace(result, images=tuple(images))
 
     def _failure(self, line: Line, error: UnifiedFluxError) -> Outcome:
         unknown = isinstance(error, OutcomeUnknown) and error.job is None

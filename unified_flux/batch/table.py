@@ -71,8 +71,9 @@ class _Feed:
         self._size += len(line)
         if self._size > MAX_LINE:
             raise InvalidRequest(
-                f"a quoted cell of it does not end within {MAX_LINE // 1000} kB",
-                next_step='A quote inside a quoted cell is written "".',
+                f"it does not end within {MAX_LINE // 1000} kB; a quote that is not closed takes in "
+                "all that follows",
+                next_step='A quote inside a quoted cell is "".',
             )
         try:
             return line.decode()
@@ -84,6 +85,12 @@ class _Feed:
 
 
 def _broken(error: csv.Error) -> InvalidRequest:
+    if "field larger" in str(error):
+        return InvalidRequest(
+            f"a cell of it has more than {csv.field_size_limit() // 1000} kB; a quote that is not "
+            "closed takes in all that follows",
+            next_step='A quote inside a quoted cell is "".',
+        )
     return InvalidRequest(
         f"it is not a row of CSV: {safe(error, 120)}",
         next_step='A cell that holds a quote, a delimiter or a line break stands in quotes; a quote inside is "".',
