@@ -49,7 +49,8 @@ class Sums:
             if amount
         ]
         if self.unknown:
-            parts.append(f"what nobody can say of {self.unknown}")
+            lines = "1 line" if self.unknown == 1 else f"{self.unknown} lines"
+            parts.append(f"an unknown amount ({lines})")
         return " and ".join(parts) or "nothing"
 
     def to_json(self) -> dict[str, Any]:
