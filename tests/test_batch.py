@@ -297,7 +297,7 @@ def test_an_interrupt_sends_nothing_more_and_the_same_command_goes_on(
             while left[0]:
                 left[0] -= 1
                 os.kill(os.getpid(), signal.SIGINT)
-                self.stopped.wait(0.2)
+                time.sleep(0.1)
         return answer
 
     exchange = World._exchange

@@ -26,8 +26,9 @@ import pytest
 from unified_flux.cli.group import run
 from unified_flux.journal import Journal
 from unified_flux.sandbox.server import SandboxServer
-from unified_flux.scheduler import World
+from unified_flux.scheduler import Scheduler
 from unified_flux.wire import Purpose, WireRequest
+from unified_flux.world import World
 
 from conftest import png  # isort: skip
 
@@ -163,17 +164,23 @@ def test_an_interrupted_comparison_sends_nothing_more_and_names_what_goes_on(
 ) -> None:
     """Ctrl-C while two providers are at work: both stop at their next step, what is paid is told."""
     polled = threading.Barrier(2)
+    stopped = threading.Event()
 
     def interrupt(self: World, request: WireRequest, within: float | None) -> Any:
-        if request.purpose is Purpose.POLL and not self.stopped.is_set():
+        if request.purpose is Purpose.POLL and not stopped.is_set():
             polled.wait(10)
             if "rivya" in request.url:
                 os.kill(os.getpid(), signal.SIGINT)
-            self.stopped.wait(10)
+            stopped.wait(10)
         return exchange(self, request, within)
 
-    exchange = World._exchange
+    def stop(self: Scheduler) -> None:
+        halt(self)
+        stopped.set()
+
+    exchange, halt = World._exchange, Scheduler.stop
     monkeypatch.setattr(World, "_exchange", interrupt)
+    monkeypatch.setattr(Scheduler, "stop", stop)
     code = run(["compare", "a fox sandbox:polls-3", "--run", "-o", "both"])
     _, err = capsys.readouterr()
     assert code == 130

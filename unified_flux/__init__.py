@@ -9,6 +9,7 @@ __version__ = "0.1.0"
 # Type checkers read the names here; at run time they are fetched when first used.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from unified_flux.async_client import AsyncClient as AsyncClient
     from unified_flux.client import Client as Client
     from unified_flux.compare import Candidate as Candidate, Comparison as Comparison
     from unified_flux.effects import Event as Event
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
         UnifiedFluxError as UnifiedFluxError,
         UnsupportedField as UnsupportedField,
     )
+    from unified_flux.many import Asked as Asked, Made as Made, Many as Many
     from unified_flux.money import Basis as Basis, Charge as Charge, Money as Money
     from unified_flux.pricing import Kind as Kind, Observed as Observed, Quote as Quote
     from unified_flux.record import Record as Record
@@ -60,6 +62,7 @@ if TYPE_CHECKING:
     from unified_flux.wire import Job as Job, Phase as Phase
 
 _ROOMS = {
+    "async_client": ("AsyncClient",),
     "client": ("Client",),
     "compare": ("Candidate", "Comparison"),
     "effects": ("Event",),
@@ -89,6 +92,7 @@ _ROOMS = {
         "UnifiedFluxError",
         "UnsupportedField",
     ),
+    "many": ("Asked", "Made", "Many"),
     "money": ("Basis", "Charge", "Money"),
     "pricing": ("Kind", "Observed", "Quote"),
     "record": ("Record",),

@@ -15,12 +15,12 @@ from unified_flux.adapter import Adapter
 from unified_flux.addresses import is_loopback
 from unified_flux.config import Config
 from unified_flux.journal import Journal
-from unified_flux.scheduler import Transport
 from unified_flux.secret import SANDBOX_PREFIX, Secret
 from unified_flux.settings import Network
 from unified_flux.spool import Spool
 from unified_flux.transports.signing import Signer
 from unified_flux.wire import WireRequest, WireResponse
+from unified_flux.world import Transport
 
 _DAY = 86_400.0
 _MB = 1_000_000
@@ -105,7 +105,7 @@ class Access:
         _ = self.transport
 
     def send(self, request: WireRequest, within: float | None = None) -> WireResponse:
-        """Make one exchange; see `unified_flux.scheduler.Transport`."""
+        """Make one exchange; see `unified_flux.world.Transport`."""
         return self.transport.send(request, within)
 
     def close(self) -> None:

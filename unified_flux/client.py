@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -15,11 +15,12 @@ from unified_flux.budget import check_prices
 from unified_flux.compare import Candidate, candidate
 from unified_flux.config import Config, check_base_url, check_options
 from unified_flux.contract import Card, find
-from unified_flux.effects import Answer, Effect, Event
+from unified_flux.effects import Event, Together
 from unified_flux.errors import InvalidRequest, UnifiedFluxError
-from unified_flux.fetching import Finished
-from unified_flux.flow import Ask, Flow
+from unified_flux.flow import Flow
+from unified_flux.gates import Gate
 from unified_flux.jobs import Jobs, no_job
+from unified_flux.many import CONCURRENCY, Asked, Many, begin_all
 from unified_flux.money import Money
 from unified_flux.outcomes import resume_command
 from unified_flux.pricing import Quote
@@ -28,11 +29,14 @@ from unified_flux.recovery import is_missing
 from unified_flux.report import Policy
 from unified_flux.request import ImageRequest
 from unified_flux.result import ImageResult, Recovered
-from unified_flux.scheduler import World, run, run_all
+from unified_flux.scheduler import Steps, run
 from unified_flux.settings import key_name, url_name
 from unified_flux.spool import Spool
+from unified_flux.throttle import Throttle
 from unified_flux.translation import Translation, require
+from unified_flux.uploading import Uploads
 from unified_flux.wire import Job, WireRequest
+from unified_flux.world import World
 
 
 class Client:
@@ -154,7 +158,7 @@ class Client:
 
     def candidate(self, request: ImageRequest) -> Candidate:
         """What this provider would make of a request, for how much, and what stands against it."""
-        order = self._jobs.order(request)
+        order = self._jobs.order(Asked(request=request))
         return candidate(
             request,
             order.card,
@@ -166,7 +170,7 @@ class Client:
 
     def was_made(self, request: ImageRequest) -> bool:
         """Whether `generate` would return an earlier job of the same request, see docs/journal.md."""
-        return self._jobs.was_made(self._jobs.order(request))
+        return self._jobs.was_made(self._jobs.order(Asked(request=request)))
 
     def translate(self, request: ImageRequest) -> Translation:
         """What would be sent, and what became of each field. Sends nothing, needs no key.
@@ -182,7 +186,7 @@ class Client:
         Raises:
             InvalidRequest: When the model is unknown or a reference unusable.
         """
-        order = self._jobs.order(request)
+        order = self._jobs.order(Asked(request=request))
         return self.adapter.translate(request, order.card, order.references)
 
     def quote(self, request: ImageRequest) -> Quote:
@@ -213,7 +217,6 @@ class Client:
         destination: str | Path | None = None,
         force: bool = False,
         max_cost: str | Money | None = None,
-        stop: threading.Event | None = None,
     ) -> ImageResult:
         """Make the pictures: each is at most one accepted paid submit.
 
@@ -224,8 +227,6 @@ class Client:
                 written there now: the journal keeps it, so that `unified-flux recover` can.
             force: Whether a file may be overwritten there.
             max_cost: The most that all pictures together may cost: `0.50 USD`, `8 credits:rivya`.
-            stop: Once it is set, by another thread, the call ends at its next step and sends nothing
-                more; what was accepted stays in the journal.
 
         Raises:
             TranslationError, MissingKey, SpendLimitExceeded, JournalError: When it cannot be said, there
@@ -235,13 +236,41 @@ class Client:
             ProviderError: When the provider refused; `charged` says whether it cost.
             UnifiedFluxError: Where several pictures failed, the others' errors are its `siblings`.
         """
-        order = self._jobs.order(
-            request, again=again, destination=destination, force=force, max_cost=max_cost
+        asked = Asked(
+            request=request, again=again, destination=destination, force=force, max_cost=max_cost
         )
-        with self._jobs.prepared(order) as asks:
-            ends = self._ends(asks, self._world(stop))
+        return run(self.making(asked), self.world)
+
+    def generate_many(
+        self, requests: Iterable[ImageRequest | Asked], *, concurrency: int = CONCURRENCY
+    ) -> Many:
+        """Make the pictures of many requests side by side, and tell of each as soon as it is there.
+
+        Args:
+            requests: Taken from only as places are free, so there may be a million of them; `Asked`
+                says more about one than a request can.
+            concurrency: How many are under way at once.
+
+        Returns:
+            An iterator of `Made`, in the order in which they finish. A failure is a value: it costs the
+            others nothing. Its `drain` sends nothing more and finishes what is accepted, `stop` ends
+            everything at its next step; leaving it early stops it.
+        """
+        return Many(begin_all(self, requests), concurrency, self.config.get("threads"))
+
+    def making(self, asked: Asked, uploads: Uploads | None = None) -> Steps[ImageResult]:
+        """The flow of one call of `generate`; `uploads` are shared with other calls."""
+        order = self._jobs.order(asked)
+        with self._jobs.prepared(order, uploads) as asks:
+            new = [ask for _, ask in asks if ask is not None]
+            if len(new) > 1:
+                # What they all send along is uploaded once, before.
+                yield from flow.bring_references(new[0])
+            taken_up = self._jobs.taken_up
+            flows = [flow.generate(ask) if ask else taken_up(record) for record, ask in asks]
+            answer = yield Together(flows)
         records = [record for record, _ in asks]
-        return self._jobs.outcomes(records, ends).result(request, order.references)
+        return self._jobs.outcomes(records, answer.ends).result(asked.request, order.references)
 
     def submit(
         self,
@@ -263,14 +292,17 @@ class Client:
         """
         if (request.n or 1) > 1:
             raise InvalidRequest("submit begins one picture; call it once for each of the n")
-        order = self._jobs.order(
-            request, again=again, destination=destination, force=force, max_cost=max_cost
+        asked = Asked(
+            request=request, again=again, destination=destination, force=force, max_cost=max_cost
         )
-        with self._jobs.prepared(order) as ((record, ask),):
+        return run(self._submitting(asked), self.world)
+
+    def _submitting(self, asked: Asked) -> Steps[Job]:
+        with self._jobs.prepared(self._jobs.order(asked)) as ((record, ask),):
             if ask is None and record.job is not None:
                 return record.job
             beginning = flow.submit(ask) if ask else _job_of(self._jobs.taken_up(record))
-            (end,) = run_all([beginning], self._world())
+            (end,) = (yield Together([beginning])).ends
         return end if isinstance(end, Job) else self._jobs.outcomes([record], [end]).failed()
 
     def wait(self, job: Job | str) -> ImageResult:
@@ -284,6 +316,10 @@ class Client:
             InvalidRequest: When the text names no job of this provider, or one that was never accepted.
             UnifiedFluxError: When the picture did not come.
         """
+        return run(self.waiting(job), self.world)
+
+    def waiting(self, job: Job | str) -> Steps[ImageResult]:
+        """The flow of `wait`."""
         record = self._jobs.known(job) or self._jobs.bare(job)
         if record.job is None:
             raise InvalidRequest(
@@ -291,7 +327,7 @@ class Client:
                 "nothing to wait for",
                 next_step=f"resume() decides what becomes of it; or: {resume_command(record.id)}",
             )
-        return self._jobs.went_on(record, self._world())
+        return (yield from self._jobs.going_on(record))
 
     def resume(self, job: Job | str, *, resubmit: bool = False) -> ImageResult:
         """Go on with a job of the journal wherever it stands.
@@ -309,10 +345,14 @@ class Client:
             OutcomeUnknown: When it stays unknown.
             UnifiedFluxError: When the picture did not come.
         """
+        return run(self.resuming(job, resubmit=resubmit), self.world)
+
+    def resuming(self, job: Job | str, *, resubmit: bool = False) -> Steps[ImageResult]:
+        """The flow of `resume`."""
         record = self._jobs.known(job)
         if record is None:
             raise no_job(self.provider, job)
-        return self._jobs.went_on(record, self._world(), resubmit=resubmit)
+        return (yield from self._jobs.going_on(record, resubmit=resubmit))
 
     def resolve(self, job: Job | str, *, charged: bool) -> Record:
         """Say what you found in your account about a job that nobody here can decide.
@@ -340,7 +380,7 @@ class Client:
         """The same, one by one as they are done."""
         rows = self._jobs.needed_journal().open_jobs()
         ids = [row["id"] for row in rows if row["provider"] == self.provider]
-        return self._jobs.each(ids, self._world(), only_open=True)
+        return self._jobs.each(ids, self.world, only_open=True)
 
     def rescuing(self, since: int = 0) -> Iterator[Recovered]:
         """Fetch every picture again whose address is known and that is on no disk here.
@@ -352,7 +392,7 @@ class Client:
         rows = journal.done_jobs(since)
         ids = [row["id"] for row in rows if row["provider"] == self.provider]
         missing = (id for id in ids if is_missing(journal.get(id)))
-        return self._jobs.each(missing, self._world())
+        return self._jobs.each(missing, self.world)
 
     def balance(self) -> Money:
         """What the account holds, in the provider's unit.
@@ -368,29 +408,18 @@ class Client:
                 next_step=f"Look at your account at {self.provider}.",
             )
         asking = flow.inquire(self.adapter, wire, self._jobs.pace, self._jobs.rng)
-        return self.adapter.read_balance(run(asking, self._world()))
+        return self.adapter.read_balance(run(asking, self.world))
 
-    def _ends(
-        self, asks: Sequence[tuple[Record, Ask | None]], world: World
-    ) -> list[Finished | UnifiedFluxError]:
-        """What the flows of one call come to; what they all send along is uploaded once, before."""
-        new = [ask for _, ask in asks if ask is not None]
-        if len(new) > 1:
-            run(flow.bring_references(new[0]), world)
-        taken_up = self._jobs.taken_up
-        return run_all(
-            [flow.generate(ask) if ask else taken_up(record) for record, ask in asks], world
-        )
-
-    def _world(self, stop: threading.Event | None = None) -> World:
-        """One per call: what stops one call must not stop the next."""
+    @cached_property
+    def world(self) -> World:
+        """Where this client's flows run."""
         return World(
             transport=self._access,
             journal=self.journal,
+            gate=Gate(self.config.throttles.get(self.provider, Throttle())),
             on_event=self._on_event,
-            stopped=stop or threading.Event(),
         )
 
 
-def _job_of(following: Flow) -> Generator[Effect, Answer, Job]:
+def _job_of(following: Flow) -> Steps[Job]:
     return (yield from following).job

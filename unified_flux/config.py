@@ -31,6 +31,7 @@ from unified_flux.settings import (
     variable,
 )
 from unified_flux.text import did_you_mean, safe
+from unified_flux.throttle import Throttle
 from unified_flux.toml_settings import project_file, read_file
 
 # In the place of a provider's name: the one whose price in USD is the lowest.
@@ -172,6 +173,15 @@ class Config:
     def limits(self) -> tuple[Limit, ...]:
         """The spend limits."""
         return tuple(self._below("limits.").values())
+
+    @property
+    def throttles(self) -> dict[str, Throttle]:
+        """How fast each provider may be asked, where that is set."""
+        limits: dict[str, dict[str, Any]] = {}
+        for name, value in self._below("throttle.").items():
+            provider, _, limit = name.partition(".")
+            limits.setdefault(provider, {})[limit] = value
+        return {provider: Throttle(**table) for provider, table in limits.items()}
 
     @property
     def max_increase(self) -> Decimal:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from unified_flux.errors import UnifiedFluxError
 from unified_flux.wire import Blob, Job, Phase, WireRequest, WireResponse
@@ -74,13 +76,33 @@ class Saved(Fact):
     blobs: tuple[Blob | None, ...]
 
 
-Effect = Exchange | Pause | Event
+@dataclass(frozen=True, slots=True)
+class Together:
+    """Run these flows side by side until the last is over.
+
+    In the world that is given, another provider's perhaps, else in the world of the flow that asks.
+    """
+
+    flows: Sequence[Generator[Effect, Answer, Any]]
+    world: object | None = None
+
+
+Effect = Exchange | Pause | Event | Together
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What an effect came to, and when. An exchange has a response or a fault, a fact perhaps a fault."""
+    """What an effect came to, and when.
+
+    Attributes:
+        response: Of an exchange that was answered.
+        fault: Of one that was not, or of a fact that could not be kept.
+        held: Seconds that an intent had to wait for its turn.
+        ends: What flows that ran side by side came to, in their order: failures are values.
+    """
 
     now: float
     response: WireResponse | None = None
     fault: UnifiedFluxError | None = None
+    held: float = 0.0
+    ends: tuple[Any, ...] = ()

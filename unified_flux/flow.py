@@ -11,21 +11,19 @@ repeated under its own idempotency key.
 from __future__ import annotations
 
 import random
-from collections.abc import MutableMapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from unified_flux.adapter import Adapter, charged
 from unified_flux.contract import Card, load_answers
 from unified_flux.effects import Accepted, Intent, Settled
 from unified_flux.errors import (
     Charged,
-    ContractViolation,
     DownloadFailed,
     JobTimeout,
     NotDelivered,
     OutcomeUnknown,
-    Problem,
     ProtocolError,
     Unauthorized,
     UnifiedFluxError,
@@ -34,7 +32,8 @@ from unified_flux.fetching import Finished, collect
 from unified_flux.polling import Schedule
 from unified_flux.retry import Fate, Pace, Steps, Talk, Verdict, answered, slip
 from unified_flux.text import safe
-from unified_flux.translation import Translation, fill
+from unified_flux.translation import Translation
+from unified_flux.uploading import Uploads, upload
 from unified_flux.wire import Job, Output, Phase, WireRequest, WireResponse
 
 # Even a provider that names no pause between polls gets one, in seconds.
@@ -56,7 +55,7 @@ class Ask:
     Attributes:
         translation: What is to be sent, allowed and valid; None where a job is only followed.
         id: Our own name of the job, which its facts carry; without one, none is kept.
-        uploads: sha256 → URL of references that this provider already has; shared by siblings.
+        uploads: References that providers already have; shared with other flows.
         durations: How many seconds this model's past jobs took, the newest first.
     """
 
@@ -67,7 +66,7 @@ class Ask:
     idempotency_key: str = ""
     pace: Pace = field(default_factory=Pace)
     rng: random.Random = field(default_factory=random.Random)
-    uploads: MutableMapping[str, str] = field(default_factory=dict)
+    uploads: Uploads = field(default_factory=dict)
     durations: Sequence[float] = ()
     schedule: Schedule = field(init=False)
 
@@ -106,7 +105,7 @@ def submit(ask: Ask) -> Steps[Job]:
 
 
 def _start(talk: Talk, ask: Ask, unknown: UnifiedFluxError | None = None) -> Steps[Job | Output]:
-    payload = yield from _upload(talk, ask)
+    payload = yield from upload(talk, ask.translation, ask.uploads)
     wire = ask.adapter.submit(payload, ask.card, ask.idempotency_key)
     return (yield from _submit(talk, wire, unknown))
 
@@ -171,7 +170,7 @@ def bring_references(ask: Ask) -> Steps[None]:
     talk.id = ""
 
     def steps() -> Steps[None]:
-        yield from _upload(talk, ask)
+        yield from upload(talk, ask.translation, ask.uploads)
 
     return _told(talk, steps())
 
@@ -210,31 +209,6 @@ def _job(found: Job | Output) -> Job:
     return found.job if isinstance(found, Output) else found
 
 
-def _upload(talk: Talk, ask: Ask) -> Steps[Any]:
-    """Bring local references to a provider that wants them by URL; the filled payload."""
-    if ask.translation is None:
-        raise LookupError("there is nothing to send")
-    payload, references = ask.translation.payload, ask.translation.references
-    uploads = ask.uploads
-    if talk.card.references.get("local") != "upload":
-        return payload
-    local = {one.sha256: one for one in references if one.source is not None}
-    if not local:
-        return payload
-    for sha256, reference in local.items():
-        if sha256 not in uploads:
-            yield from talk.tell(Phase.UPLOADING)
-            wire = talk.adapter.upload(reference, talk.card)
-            response = yield from answered(talk, wire)
-            uploads[sha256] = talk.adapter.read_upload(response).url
-    filled = fill(payload, dict(uploads))
-    broken = talk.card.checker.violations(filled)
-    if broken:
-        problems = [Problem(field=v.path, message=v.message) for v in broken]
-        raise ContractViolation("the uploaded references break the contract", problems=problems)
-    return filled
-
-
 def _submit(
     talk: Talk,
     wire: WireRequest,
@@ -250,7 +224,7 @@ def _submit(
     while True:
         again = AGAIN if attempt else ONCE_MORE if unknown else None
         repeatable = talk.adapter.idempotent
-        yield from talk.keep(
+        give_up += yield from talk.keep(
             Intent(Phase.SENDING, None, again, id=talk.id, wire=wire, repeatable=repeatable)
         )
         verdict = yield from talk.exchange(wire)

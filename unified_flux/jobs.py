@@ -12,15 +12,15 @@ import uuid
 from collections.abc import Container, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from unified_flux.access import Access
 from unified_flux.adapter import Adapter
 from unified_flux.budget import Budget
 from unified_flux.config import Config
 from unified_flux.contract import Card, choose
+from unified_flux.effects import Together
 from unified_flux.errors import (
     ConfigurationError,
     InvalidRequest,
@@ -30,7 +30,7 @@ from unified_flux.errors import (
 from unified_flux.fetching import Finished
 from unified_flux.flow import Ask, Flow
 from unified_flux.journal import Journal
-from unified_flux.money import Money
+from unified_flux.many import Asked, Begun, Stream
 from unified_flux.outcomes import Outcomes
 from unified_flux.output import Target
 from unified_flux.record import Record, canonical, draft, payload_digest
@@ -49,31 +49,28 @@ from unified_flux.report import Policy
 from unified_flux.request import ImageRequest
 from unified_flux.result import ImageResult, Recovered
 from unified_flux.retry import Pace, slip
-from unified_flux.scheduler import World, run_all, run_each
+from unified_flux.scheduler import Steps
 from unified_flux.text import safe
 from unified_flux.translation import Translation, require
+from unified_flux.uploading import Uploads
 from unified_flux.wire import Job, OpenedReference, Phase
+from unified_flux.world import World
 
 _log = logging.getLogger("unified_flux")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
-    """A request on its way to the provider.
+    """What was asked, on its way to the provider: with its card, and its references opened."""
 
-    Attributes:
-        again: Pay once more, though the same was asked before.
-        destination: Where the pictures are meant to go; `force` allows to overwrite there.
-        max_cost: The most that all its pictures may cost together.
-    """
-
-    request: ImageRequest
+    asked: Asked
     card: Card
     references: tuple[OpenedReference, ...]
-    again: bool = False
-    destination: str | Path | None = None
-    force: bool = False
-    max_cost: str | Money | None = None
+
+    @property
+    def request(self) -> ImageRequest:
+        """What the pictures are to be."""
+        return self.asked.request
 
     @property
     def brings_references(self) -> bool:
@@ -93,33 +90,38 @@ class Jobs:
     access: Access
     journal: Journal | None
 
-    def order(self, request: ImageRequest, **how: Any) -> Order:
-        """The request with its card and its references opened.
+    def order(self, asked: Asked) -> Order:
+        """What was asked, with its card and its references opened.
 
         Raises:
             InvalidRequest: When the model is unknown or a reference unusable.
         """
-        references = open_references(request.references)
-        return Order(request=request, card=self.card(request.model), references=references, **how)
+        references = open_references(asked.request.references)
+        return Order(asked=asked, card=self.card(asked.request.model), references=references)
 
     def card(self, model: str | None = None) -> Card:
         """The card of a family or model id, of the configured model where none is named."""
         return choose(self.adapter.cards, model or self.config.get("model"))
 
     @contextmanager
-    def prepared(self, order: Order) -> Iterator[list[tuple[Record, Ask | None]]]:
+    def prepared(
+        self, order: Order, uploads: Uploads | None = None
+    ) -> Iterator[list[tuple[Record, Ask | None]]]:
         """The pictures' records, each with what its flow is given, or None for one made before.
+
+        Args:
+            uploads: Shared with other orders.
 
         Raises:
             TranslationError: When the request cannot be said.
             MissingKey, JournalError, SpendLimitExceeded: When nothing may be sent.
         """
         drafts, translations = self._drafts(order)
-        limits = self.budget.limits(order.max_cost, drafts[0].quote)
+        limits = self.budget.limits(order.asked.max_cost, drafts[0].quote)
         # A missing key is told before anything is written down.
         self.access.check_key()
         self.access.purge_spool(self._undelivered)
-        same_within = None if order.again else self.config.get("journal.same_within")
+        same_within = None if order.asked.again else self._same_within(order.asked)
         kept = drafts
         if self.journal is not None:
             kept = self.journal.prepare(
@@ -128,7 +130,7 @@ class Jobs:
                 at_once=order.brings_references,
                 limits=limits,
             )
-        uploads: dict[str, str] = {}
+        uploads = {} if uploads is None else uploads
         try:
             yield [
                 (one, self._ask(one, translation, uploads) if one is new else None)
@@ -140,11 +142,11 @@ class Jobs:
     def was_made(self, order: Order) -> bool:
         """Whether the same was asked for before, under the same client_request_id, and something may come of it."""
         journal = self.journal
-        if journal is None or order.again or not order.request.client_request_id:
+        if journal is None or order.asked.again or not order.request.client_request_id:
             return False
         if not self._has_journal or not journal.knows_wish(order.request.client_request_id):
             return False
-        within = self.config.get("journal.same_within")
+        within = self._same_within(order.asked)
         return any(journal.has_same(one, within) for one in self._drafts(order)[0])
 
     def taken_up(self, record: Record, *, resubmit: bool = False) -> Flow:
@@ -207,8 +209,13 @@ class Jobs:
         self, ids: Iterable[str], world: World, *, only_open: bool = False
     ) -> Iterator[Recovered]:
         """Take up several, a few at a time; those that a living process works on are left to it."""
-        tasks = (partial(self._recovered, id, world, only_open) for id in ids)
-        return (one for one in run_each(tasks, world) if one is not None)
+        begun = (Begun(id, self._recovering(id, only_open), world) for id in ids)
+        with Stream(begun) as stream:
+            for _, one in stream:
+                if isinstance(one, UnifiedFluxError):
+                    raise one
+                if one is not None:
+                    yield one
 
     def needed_journal(self) -> Journal:
         """The journal. Raises ConfigurationError where it is turned off."""
@@ -235,7 +242,8 @@ class Jobs:
         quoted = self.budget.quote(whole)
         asked = canonical(request, order.references)
         asked_each = enumerate(zip(pictures, translations, strict=True), 1)
-        destination = Target(str(order.destination)).absolute if order.destination else None
+        asked_for = order.asked.destination
+        destination = Target(str(asked_for)).absolute if asked_for else None
         drafts = [
             draft(
                 translation,
@@ -252,13 +260,17 @@ class Jobs:
                 project=self.config.get("project"),
                 quote=quoted,
                 destination=destination,
-                force=order.force,
+                force=order.asked.force,
                 key=str(uuid.uuid4()),
                 key_mark=self.access.key_mark,
             )
             for number, (picture, translation) in asked_each
         ]
         return drafts, translations
+
+    def _same_within(self, asked: Asked) -> float:
+        within = asked.same_within
+        return float(self.config.get("journal.same_within")) if within is None else within
 
     def _said(self, request: ImageRequest, order: Order) -> Translation:
         try:
@@ -273,7 +285,7 @@ class Jobs:
         self,
         record: Record,
         translation: Translation | None = None,
-        uploads: dict[str, str] | None = None,
+        uploads: Uploads | None = None,
     ) -> Ask:
         return Ask(
             adapter=self.adapter,
@@ -288,21 +300,21 @@ class Jobs:
 
     def _same_translation(self, record: Record) -> Translation:
         """The translation of a record's request once more, to the same payload."""
-        order = self.order(rebuilt(record))
+        order = self.order(Asked(request=rebuilt(record)))
         translation = self.adapter.translate(order.request, order.card, order.references)
         if payload_digest(translation) != record.payload_sha256:
             raise not_again("a reference or a setting has changed since")
         return translation
 
-    def went_on(self, record: Record, world: World, *, resubmit: bool = False) -> ImageResult:
-        """Take one up and see it to its end."""
-        ends = run_all([self.taken_up(record, resubmit=resubmit)], world)
+    def going_on(self, record: Record, *, resubmit: bool = False) -> Steps[ImageResult]:
+        """The flow that takes one up and sees it to its end."""
+        answer = yield Together([self.taken_up(record, resubmit=resubmit)])
         # A picture that is here outweighs a journal that cannot be read.
         with contextlib.suppress(JournalError):
             record = self.journal.get(record.id) if self.journal and record.id else record
-        return self.outcomes([record], ends).result()
+        return self.outcomes([record], answer.ends).result()
 
-    def _recovered(self, id: str, world: World, only_open: bool) -> Recovered | None:
+    def _recovering(self, id: str, only_open: bool) -> Steps[Recovered | None]:
         journal = self.needed_journal()
         record = Record(id=id, provider=self.adapter.name, model="", family="", place="")
         try:
@@ -315,7 +327,7 @@ class Jobs:
                 if journal.claim(id):
                     journal.close_job(id, error)
                 return Recovered(record=journal.get(id), error=error)
-            result = self.went_on(record, world)
+            result = yield from self.going_on(record)
             return Recovered(record=result.records[0], result=result)
         except UnifiedFluxError as error:
             with contextlib.suppress(JournalError):

@@ -173,8 +173,8 @@ class Talk:
         self.job = job or self.job
         self.now = (yield Event(phase, self.job, note)).now
 
-    def keep(self, fact: Fact) -> Steps[None]:
-        """Have a fact put on disk.
+    def keep(self, fact: Fact) -> Steps[float]:
+        """Have a fact put on disk; the seconds that it had to wait for its turn.
 
         Raises:
             UnifiedFluxError: Where the first intent to pay cannot be kept. Later that is only noted.
@@ -183,11 +183,14 @@ class Talk:
         self.settled = self.settled or isinstance(fact, Settled)
         answer = yield fact
         self.now = answer.now
+        # Standing in a queue is no part of the time that a picture is given.
+        self.started += answer.held
         if answer.fault is not None and isinstance(fact, Intent) and not self.sending:
             raise answer.fault
         self.sending = self.sending or isinstance(fact, (Intent, Accepted))
         if answer.fault is not None:
             self.troubles += (answer.fault.message,)
+        return answer.held
 
     def exchange(self, request: WireRequest) -> Steps[Verdict]:
         """Make an exchange and judge it.

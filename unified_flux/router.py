@@ -7,7 +7,7 @@ loses no reference, and costs at most so much more than the first.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from pathlib import Path
@@ -19,6 +19,7 @@ from unified_flux.client import Client
 from unified_flux.compare import Candidate
 from unified_flux.config import Config
 from unified_flux.contract import Card
+from unified_flux.effects import Together
 from unified_flux.errors import (
     Charged,
     ConfigurationError,
@@ -32,11 +33,15 @@ from unified_flux.errors import (
     UnifiedFluxError,
     UnsupportedField,
 )
+from unified_flux.many import CONCURRENCY, Asked, Many, begin_all
 from unified_flux.money import Money
 from unified_flux.pricing import Quote
 from unified_flux.references import opened
 from unified_flux.request import ImageRequest
 from unified_flux.result import ImageResult, Step
+from unified_flux.scheduler import Steps, run
+from unified_flux.uploading import Uploads
+from unified_flux.world import World
 
 # What another provider may do better; what refuses the content or the request itself is none of it.
 _PASSING = (NotDelivered, ProviderError, MissingKey)
@@ -180,17 +185,50 @@ class Router:
             UnifiedFluxError: As `Client.generate`; where several refused, the first one's error, with
                 the others as its `siblings`.
         """
-        # Opened once, a pipe can be shown to several.
-        asked = request if len(self.clients) == 1 else opened(request)
+        asked = Asked(
+            request=request, again=again, destination=destination, force=force, max_cost=max_cost
+        )
+        return run(self.making(asked), self.world)
 
-        def make(client: Client) -> ImageResult:
-            return client.generate(
-                asked, again=again, destination=destination, force=force, max_cost=max_cost
-            )
+    def generate_many(
+        self, requests: Iterable[ImageRequest | Asked], *, concurrency: int = CONCURRENCY
+    ) -> Many:
+        """As `Client.generate_many`; a provider is chosen for each request anew."""
+        threads = self.clients[0].config.get("threads")
+        return Many(begin_all(self, requests), concurrency, threads)
 
+    def making(self, asked: Asked, uploads: Uploads | None = None) -> Steps[ImageResult]:
+        """The flow of one call of `generate`; `uploads` are shared with other calls."""
         if len(self.clients) == 1:
-            return make(self.clients[0])
-        return _first_taken(self.plan(asked), make)
+            return self.clients[0].making(asked, uploads)
+        return self._first_taken(asked, uploads)
+
+    @property
+    def world(self) -> World:
+        """Where its flows begin; each provider's own go on in that one's."""
+        return self.clients[0].world
+
+    def _first_taken(self, asked: Asked, uploads: Uploads | None) -> Steps[ImageResult]:
+        """What the first provider makes that is not passed over and does not refuse."""
+        # Opened once, a pipe can be shown to several.
+        asked = replace(asked, request=opened(asked.request))
+        steps: list[Step] = []
+        errors: list[UnifiedFluxError] = []
+        stops = self.plan(asked.request)
+        for number, stop in enumerate(stops, 1):
+            if not _passes(stop):
+                steps.append(stop.step(_against(stop)))
+                continue
+            making = stop.client.making(asked, uploads)
+            (end,) = (yield Together([making], stop.client.world)).ends
+            if isinstance(end, ImageResult):
+                left = [one.step(_against(one)) for one in stops[number:]]
+                return replace(end, steps=(*steps, stop.step(taken=True), *left))
+            steps.append(stop.step(end.message))
+            errors.append(end)
+            if not _may_go_on(end):
+                break
+        raise _ended(errors, steps)
 
     def _held(self, stop: Stop, first: Stop) -> Stop:
         """A later provider, held to the contract."""
@@ -209,27 +247,6 @@ class Router:
                 stop, against=f"{ours} is more than {most or 0} % above the first's {base}"
             )
         return stop
-
-
-def _first_taken(stops: Sequence[Stop], make: Callable[[Client], ImageResult]) -> ImageResult:
-    """What the first provider makes that is not passed over and does not refuse."""
-    steps: list[Step] = []
-    errors: list[UnifiedFluxError] = []
-    for number, stop in enumerate(stops, 1):
-        if not _passes(stop):
-            steps.append(stop.step(_against(stop)))
-            continue
-        try:
-            result = make(stop.client)
-        except UnifiedFluxError as error:
-            steps.append(stop.step(error.message))
-            errors.append(error)
-            if not _may_go_on(error):
-                break
-            continue
-        steps += [stop.step(taken=True), *(one.step(_against(one)) for one in stops[number:])]
-        return replace(result, steps=tuple(steps))
-    raise _ended(errors, steps)
 
 
 def _passes(stop: Stop) -> bool:

@@ -1,181 +1,357 @@
-"""Runs flows: does what they ask, hands back what came of it and when."""
+"""Runs flows, thousands at once: does what they ask, hands back what came of it and when.
+
+A flow that waits costs no thread: it lies in the heap of `Workers`, or stands at its provider's
+gate. Sync and asyncio are two faces of the same: both wait for the future of a flow.
+"""
 
 from __future__ import annotations
 
-import logging
+import atexit
+import contextlib
 import threading
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, as_completed, wait
-from dataclasses import dataclass, field
-from typing import Protocol, TypeVar
+import weakref
+from collections.abc import Callable, Generator
+from concurrent.futures import Future, InvalidStateError
+from dataclasses import replace
+from functools import partial
+from math import inf
+from types import TracebackType
+from typing import Any, Self, TypeVar
 
-from unified_flux.effects import Answer, Effect, Event, Exchange, Fact, Intent, Pause
+from unified_flux.effects import (
+    Accepted,
+    Answer,
+    Effect,
+    Event,
+    Exchange,
+    Fact,
+    Intent,
+    Pause,
+    Together,
+)
 from unified_flux.errors import Charged, UnifiedFluxError
-from unified_flux.wire import Job, Phase, WireRequest, WireResponse
-
-MAX_WORKERS = 8
+from unified_flux.throttle import NotYet
+from unified_flux.wire import Job, Phase, Purpose
+from unified_flux.workers import MOST, Workers
+from unified_flux.world import World
 
 T = TypeVar("T")
-_log = logging.getLogger("unified_flux")
-
-
-class Transport(Protocol):
-    """Makes one exchange."""
-
-    def send(self, request: WireRequest, within: float | None = None) -> WireResponse:
-        """The answer, whatever its status. Raises UnifiedFluxError where no whole answer came."""
-
-    def close(self) -> None:
-        """Let go of connections."""
-
-
-class Keeper(Protocol):
-    """Puts facts on disk; the journal does."""
-
-    def keep(self, fact: Fact) -> None:
-        """Raises UnifiedFluxError where it cannot."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class World:
-    """All that a flow has no hands for: a transport, a clock, pauses, a journal, and who wants to know.
-
-    Attributes:
-        journal: Where facts go; None where jobs are not kept.
-        stopped: Once set, every flow ends at its next effect and sends nothing more.
-        pause: Replaces waiting, for tests; by default a wait that `stopped` cuts short.
-    """
-
-    transport: Transport
-    journal: Keeper | None = None
-    clock: Callable[[], float] = time.monotonic
-    pause: Callable[[float], object] | None = None
-    on_event: Callable[[Event], None] | None = None
-    stopped: threading.Event = field(default_factory=threading.Event)
-
-    def perform(self, effect: Effect) -> Answer:
-        """Do what a flow asks."""
-        if isinstance(effect, Exchange):
-            return self._exchange(effect.request, effect.within)
-        if isinstance(effect, Pause):
-            (self.pause or self.stopped.wait)(min(effect.seconds, threading.TIMEOUT_MAX))
-        else:
-            fault = self._keep(effect) if isinstance(effect, Fact) else None
-            # An intent that could not be kept is given up: it has not happened.
-            if fault is None or not isinstance(effect, Intent):
-                self._tell(effect)
-            return Answer(now=self.clock(), fault=fault)
-        return Answer(now=self.clock())
-
-    def _keep(self, fact: Fact) -> UnifiedFluxError | None:
-        """Why a fact could not be put on disk."""
-        try:
-            if self.journal is not None and fact.id:
-                self.journal.keep(fact)
-        except UnifiedFluxError as fault:
-            _log.info("%s %s is not in the journal: %s", fact.phase, fact.id, fault.message)
-            return fault
-        return None
-
-    def _tell(self, event: Event) -> None:
-        """A listener's own fault is logged: it must not cost a picture that is paid."""
-        if self.on_event is None:
-            return
-        try:
-            self.on_event(event)
-        except Exception:
-            _log.exception("on_event failed at %s", event.phase)
-
-    def _exchange(self, request: WireRequest, within: float | None) -> Answer:
-        # A query may be a signature that opens the picture to anyone: it stays out of logs.
-        place = request.url.partition("?")[0]
-        try:
-            response = self.transport.send(request, within)
-        except UnifiedFluxError as fault:
-            _log.info("%s %s: %s", request.method, place, fault.message)
-            return Answer(now=self.clock(), fault=fault)
-        _log.info("%s %s: HTTP %s", request.method, place, response.status)
-        return Answer(now=self.clock(), response=response)
+Steps = Generator[Effect, Answer, T]
+TOO_MANY_REQUESTS = 429
+_AFTER = {Phase.SENDING: Charged.MAYBE, Phase.ACCEPTED: Charged.MAYBE}
 
 
 class Stopped(UnifiedFluxError):
     """The run was stopped from outside before this flow's end; carries the job, where there is one."""
 
 
-def run(flow: Generator[Effect, Answer, T], world: World) -> T:
-    """Run one flow to its end.
+def run(flow: Steps[T], world: World) -> T:
+    """Run one flow to its end, in the caller's own thread; what it runs side by side may take more.
 
     Raises:
-        Stopped: When the world was stopped; what was begun by then may have been charged.
+        Stopped: When it was stopped; what was begun by then may have been charged.
     """
-    job: Job | None = None
-    id: str | None = None
-    charged = Charged.NO
-    try:
-        effect = next(flow)
-        while not world.stopped.is_set() or _has_happened(effect):
-            if isinstance(effect, Event):
-                job = effect.job or job
-                charged = _AFTER.get(effect.phase, charged)
-                id = effect.id if isinstance(effect, Fact) else id
-            effect = flow.send(world.perform(effect))
-    except StopIteration as done:
-        result: T = done.value
-        return result
-    finally:
-        # Whatever interrupts it, a flow lets go of its job now, not when it is collected.
-        flow.close()
-    stopped = Stopped("stopped before the picture came", job=job, charged=charged)
-    stopped.id = id
-    raise stopped
+    with Scheduler() as scheduler:
+        return scheduler.run(flow, world)
 
 
-_AFTER = {
-    Phase.SENDING: Charged.MAYBE,
-    Phase.ACCEPTED: Charged.MAYBE,
-}
+class Scheduler:
+    """Runs flows until it is closed.
+
+    Args:
+        threads: As many as there may be.
+    """
+
+    def __init__(self, threads: int = MOST) -> None:
+        self.workers = Workers(threads)
+        self.lock = threading.Lock()
+        self.is_draining = False
+        self._tasks: set[Task] = set()
+        _EVERY.add(self)
+
+    def submit(self, flow: Steps[T], world: World) -> Future[T]:
+        """Begin a flow; its end is the future's. Cancelling that stops the flow at its next step."""
+        task, future = self._task(flow, world)
+        future.add_done_callback(lambda done: task.stop() if done.cancelled() else None)
+        task.begin()
+        return future
+
+    def run(self, flow: Steps[T], world: World) -> T:
+        """What a flow comes to; the caller's own thread is the first that works on it."""
+        task, future = self._task(flow, world)
+        future.add_done_callback(lambda _: self.workers.wake())
+        task.go(0)
+        self.workers.help_until(future.done)
+        return future.result()
+
+    def drain(self) -> None:
+        """Send nothing more: flows that have not begun to pay end, the others go on."""
+        self.is_draining = True
+        for task in self._living():
+            task.wake()
+
+    def stop(self) -> None:
+        """End every flow at its next step; what was accepted stays in the journal."""
+        for task in self._living():
+            task.stop()
+
+    def close(self) -> None:
+        """Stop what still runs, and wait until it has."""
+        self.stop()
+        self.workers.help_until(lambda: not self._tasks)
+        self.workers.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, _: type[BaseException] | None, __: BaseException | None, ___: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _task(self, flow: Steps[T], world: World) -> tuple[Task, Future[T]]:
+        future: Future[T] = Future()
+        task = Task(self, flow, world, partial(self._over, future))
+        with self.lock:
+            self._tasks.add(task)
+        return task, future
+
+    def _living(self) -> list[Task]:
+        with self.lock:
+            return list(self._tasks)
+
+    def _over(
+        self, future: Future[Any], task: Task, value: Any, error: BaseException | None
+    ) -> None:
+        with self.lock:
+            self._tasks.discard(task)
+            is_last = not self._tasks
+        # Whoever cancelled wants no result.
+        with contextlib.suppress(InvalidStateError):
+            if error is None:
+                future.set_result(value)
+            else:
+                future.set_exception(error)
+        if is_last:
+            self.workers.wake()
+
+
+# What still runs when the interpreter ends is stopped first: a paid submit gets its answer.
+_EVERY: weakref.WeakSet[Scheduler] = weakref.WeakSet()
+
+
+@atexit.register
+def _close_all() -> None:
+    for one in list(_EVERY):
+        one.close()
+
+
+Over = Callable[["Task", Any, BaseException | None], None]
+
+
+class Task:
+    """One flow on its way; one thread at a time has it in hand."""
+
+    __slots__ = (
+        "_answer", "_asked_at", "_charged", "_children", "_id", "_inside", "_is_parked", "_is_stopped",
+        "_is_woken", "_job", "_left", "_over", "_pending", "_scheduler", "_turn", "flow", "world",
+    )  # fmt: skip
+
+    def __init__(self, scheduler: Scheduler, flow: Steps[Any], world: World, over: Over) -> None:
+        self.flow, self.world = flow, world
+        self._scheduler, self._over = scheduler, over
+        self._pending: Effect | None = None
+        self._children: list[Task] = []
+        self._answer: list[Any] = []
+        self._left = self._turn = 0
+        self._is_parked, self._is_stopped, self._is_woken, self._inside = True, False, False, False
+        self._asked_at: float | None = None
+        self._job: Job | None = None
+        self._id: str | None = None
+        self._charged = Charged.NO
+
+    def begin(self) -> None:
+        """Have it taken up by the next thread that is free."""
+        self._scheduler.workers.soon(partial(self.go, 0))
+
+    def stop(self) -> None:
+        """End it at its next step."""
+        with self._scheduler.lock:
+            self._is_stopped = True
+            children = list(self._children)
+            turn = self._turn if self._is_parked and not children else None
+        for child in children:
+            child.stop()
+        if turn is not None:
+            self._scheduler.workers.soon(partial(self.go, turn))
+
+    def wake(self) -> None:
+        """It may be its turn to pay, or to hear that nobody pays any more."""
+        with self._scheduler.lock:
+            children = list(self._children)
+            self._is_woken = True
+            waits = self._is_parked and isinstance(self._pending, Intent)
+            turn = self._turn if waits else None
+        for child in children:
+            child.wake()
+        if turn is not None:
+            self._scheduler.workers.soon(partial(self.go, turn))
+
+    def go(self, turn: int) -> None:
+        """Do what the flow asks until it has to wait, unless another has taken it up since."""
+        try:
+            with self._scheduler.lock:
+                if not self._is_parked or self._turn != turn:
+                    return
+                self._is_parked = False
+            effect = self._pending
+            answer = None if effect is None else self._after(effect)
+            while effect is None or answer is not None:
+                effect = self.flow.send(answer)  # type: ignore[arg-type]  # None begins it
+                answer = self._perform(effect)
+        except StopIteration as done:
+            self._end(done.value, None)
+        except BaseException as error:
+            if self._turn == turn:
+                # Whatever interrupts it, a flow lets go of its job now, not when it is collected.
+                self.flow.close()
+                self._end(None, error)
+            if not isinstance(error, Exception):
+                raise
+
+    def _after(self, effect: Effect) -> Answer | None:
+        """The answer of what it was parked at."""
+        if isinstance(effect, Together):
+            return self._ends()
+        if isinstance(effect, Pause):
+            if self._is_stopped:
+                raise self._stopped()
+            return Answer(now=self.world.clock())
+        return self._perform(effect)
+
+    def _perform(self, effect: Effect) -> Answer | None:
+        """What an effect came to, None where it takes time."""
+        if self._is_stopped and not _has_happened(effect):
+            raise self._stopped()
+        if isinstance(effect, Pause):
+            return self._pause(effect)
+        if isinstance(effect, Together):
+            self._fan_out(effect)
+            return None
+        if isinstance(effect, Intent) and not self._inside:
+            return self._take_turn(effect)
+        answer = self.world.perform(effect)
+        self._notice(effect, answer)
+        return answer
+
+    def _pause(self, effect: Pause) -> Answer | None:
+        if self.world.pause is not None:
+            self.world.pause(effect.seconds)
+            return Answer(now=self.world.clock())
+        self._park(effect, time.monotonic() + effect.seconds)
+        return None
+
+    def _park(self, effect: Effect, due: float) -> None:
+        """Wait; after this another thread may have it."""
+        with self._scheduler.lock:
+            self._pending = effect
+            self._turn += 1
+            turn, self._is_parked = self._turn, True
+            if self._is_stopped or (self._is_woken and isinstance(effect, Intent)):
+                due = 0.0
+        if due < inf:
+            self._scheduler.workers.at(due, partial(self.go, turn))
+
+    def _take_turn(self, effect: Intent) -> Answer | None:
+        """The first intent to pay: when it is this flow's turn, and where it can be kept."""
+        if self._scheduler.is_draining:
+            raise self._stopped()
+        gate = self.world.gate
+        now = self.world.clock()
+        self._asked_at = now if self._asked_at is None else self._asked_at
+        self._is_woken = False
+        wait = gate.enter(self.wake) if gate is not None else 0.0
+        if wait > 0:
+            self._park(effect, time.monotonic() + wait)
+            return None
+        answer = self.world.perform(effect)
+        if isinstance(answer.fault, NotYet):
+            if gate is not None:
+                gate.put_back(self.wake, answer.fault.seconds)
+            self._park(effect, time.monotonic() + answer.fault.seconds)
+            return None
+        self._inside = True
+        self._notice(effect, answer)
+        return replace(answer, held=now - self._asked_at)
+
+    def _notice(self, effect: Effect, answer: Answer) -> None:
+        """Keep in mind what a stop would have to tell, and how fast the provider takes submits."""
+        if isinstance(effect, Event):
+            self._job = effect.job or self._job
+            self._charged = _AFTER.get(effect.phase, self._charged)
+            self._id = effect.id if isinstance(effect, Fact) else self._id
+        gate = self.world.gate
+        if gate is None:
+            return
+        if isinstance(effect, Accepted):
+            gate.speed_up()
+        elif isinstance(effect, Exchange) and effect.request.purpose is Purpose.SUBMIT:
+            response = answer.response
+            if response is not None and response.status == TOO_MANY_REQUESTS:
+                gate.slow_down(response.retry_after or 0.0)
+
+    def _fan_out(self, effect: Together) -> None:
+        world = effect.world if isinstance(effect.world, World) else self.world
+        self._left = len(effect.flows)
+        self._answer = [None] * self._left
+        children = [
+            Task(self._scheduler, flow, world, partial(self._child_over, number))
+            for number, flow in enumerate(effect.flows)
+        ]
+        self._children = children
+        self._park(effect, inf if children else 0.0)
+        if self._is_stopped:
+            for child in children:
+                child.stop()
+        for child in children[1:]:
+            child.begin()
+        if children:
+            children[0].go(0)
+
+    def _child_over(self, number: int, _: Task, value: Any, error: BaseException | None) -> None:
+        self._answer[number] = value if error is None else error
+        with self._scheduler.lock:
+            self._left -= 1
+            turn = self._turn if not self._left else None
+            if turn is not None:
+                self._children = []
+        if turn is not None:
+            self.go(turn)
+
+    def _ends(self) -> Answer:
+        """What the flows side by side came to; a slip of one is everyone's."""
+        ends, self._answer = tuple(self._answer), []
+        for end in ends:
+            if isinstance(end, BaseException) and not isinstance(end, UnifiedFluxError):
+                raise end
+        return Answer(now=self.world.clock(), ends=ends)
+
+    def _stopped(self) -> Stopped:
+        error = Stopped("stopped before the picture came", job=self._job, charged=self._charged)
+        error.id = self._id
+        return error
+
+    def _end(self, value: Any, error: BaseException | None) -> None:
+        gate = self.world.gate
+        if gate is not None:
+            if self._inside:
+                gate.leave()
+            elif self._asked_at is not None:
+                gate.forget(self.wake)
+        self._over(self, value, error)
 
 
 def _has_happened(effect: Effect) -> bool:
     """What has happened is told even to one who stops; what would come next is not begun."""
     return isinstance(effect, Event) and effect.phase not in {Phase.PREPARED, Phase.SENDING}
-
-
-def run_all(
-    flows: Sequence[Generator[Effect, Answer, T]], world: World
-) -> list[T | UnifiedFluxError]:
-    """Run several flows side by side; a failure is a value, so that it never costs its siblings."""
-    if len(flows) == 1:
-        return [_outcome(lambda: run(flows[0], world))]
-    with ThreadPoolExecutor(min(len(flows), MAX_WORKERS)) as pool:
-        futures = [pool.submit(run, flow, world) for flow in flows]
-        try:
-            wait(futures)
-        except BaseException:
-            world.stopped.set()
-            raise
-    return [_outcome(future.result) for future in futures]
-
-
-def _outcome(result: Callable[[], T]) -> T | UnifiedFluxError:
-    try:
-        return result()
-    except UnifiedFluxError as error:
-        return error
-
-
-def run_each(tasks: Iterable[Callable[[], T]], world: World) -> Iterator[T]:
-    """What tasks come to, as each is done; they are taken up as workers are free, a few at a time."""
-    under_way: set[Future[T]] = set()
-    with ThreadPoolExecutor(MAX_WORKERS) as pool:
-        try:
-            for task in tasks:
-                under_way.add(pool.submit(task))
-                if len(under_way) >= 2 * MAX_WORKERS:
-                    done, under_way = wait(under_way, return_when=FIRST_COMPLETED)
-                    yield from (future.result() for future in done)
-            yield from (future.result() for future in as_completed(under_way))
-        except BaseException:
-            world.stopped.set()
-            raise

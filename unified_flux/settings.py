@@ -57,6 +57,7 @@ SETTINGS = (
     Setting(name="resend_within", kind=float, default=_PACE.resend_within, help="seconds in which a submit of unknown outcome is sent again under its own key"),
     Setting(name="connect_timeout", kind=float, default=_NETWORK.connect_timeout, help="seconds to connect"),
     Setting(name="read_timeout", kind=float, default=_NETWORK.read_timeout, help="seconds between two bytes of an answer"),
+    Setting(name="threads", kind=int, default=128, help="threads that many pictures at once may take"),
     Setting(name="spool_days", kind=float, default=7.0, help="days that fetched pictures stay in the spool"),
     Setting(name="spool_mb", kind=float, default=2000.0, help="MB of fetched pictures in the spool, those of the last day not counted"),
     Setting(name="journal.enabled", kind=bool, default=True, help="whether jobs are kept on disk, so that none is lost with its process"),
@@ -87,6 +88,9 @@ def typed(setting: Setting, value: Any, source: str) -> Any:
     if setting.kind is float and isinstance(value, (int, float)) and not isinstance(value, bool):
         if 0 < value < float("inf"):
             return float(value)
+    elif setting.kind is int:
+        if isinstance(value, int) and not isinstance(value, bool) and value > 0:
+            return value
     elif setting.kind is bool:
         if isinstance(value, bool):
             return value
@@ -97,6 +101,7 @@ def typed(setting: Setting, value: Any, source: str) -> Any:
         return value
     wanted = {
         float: "a number above 0",
+        int: "a whole number above 0",
         bool: "true or false",
         list: "a list of texts",
         str: "a text",

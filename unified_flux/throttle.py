@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from unified_flux.errors import UnifiedFluxError
+from unified_flux.text import did_you_mean, safe
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,6 +20,27 @@ class Throttle:
 
     in_flight: int | None = None
     per_second: float | None = None
+
+
+def read_throttle(name: str, value: Any) -> Any:
+    """One of the two limits from the settings: `vtrix.in_flight`.
+
+    Raises:
+        ValueError: Saying how the setting is wrong.
+    """
+    _, _, limit = name.partition(".")
+    if limit not in _LIMITS:
+        raise ValueError(f"is neither {' nor '.join(_LIMITS)}{did_you_mean(limit, _LIMITS)}")
+    kinds, wanted = _LIMITS[limit]
+    if isinstance(value, bool) or not isinstance(value, kinds) or not 0 < value < float("inf"):
+        raise ValueError(f"must be {wanted}, not {safe(value, 40)}")
+    return value
+
+
+_LIMITS: dict[str, tuple[Any, str]] = {
+    "in_flight": ((int,), "a whole number above 0"),
+    "per_second": ((int, float), "a number above 0"),
+}
 
 
 class NotYet(UnifiedFluxError):

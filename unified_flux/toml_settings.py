@@ -18,6 +18,7 @@ from unified_flux.money import Basis
 from unified_flux.prices import read_rate, read_rows
 from unified_flux.settings import BY_NAME, key_name, typed, url_name
 from unified_flux.text import did_you_mean, safe
+from unified_flux.throttle import read_throttle
 
 PROJECT_FILE = "unified-flux.toml"
 # A few settings take a few lines; hostile TOML of megabytes takes the parser seconds.
@@ -62,15 +63,15 @@ class TomlFile:
         for name, value in table.items():
             if name == "providers":
                 found |= self._providers(value, providers)
-            elif name in _MONEY:
-                found |= self._money(name, value, providers)
+            elif name in _TABLES:
+                found |= self._own_table(name, value, providers)
             elif name in BY_NAME:
                 found[name] = typed(BY_NAME[name], value, str(self.path))
             elif isinstance(value, dict) and any(known.startswith(f"{name}.") for known in BY_NAME):
                 inner = {f"{name}.{key}": one for key, one in value.items()}
                 found |= self._settings(inner, providers)
             else:
-                known = [*BY_NAME, "providers", *_MONEY]
+                known = [*BY_NAME, "providers", *_TABLES]
                 raise ConfigurationError(
                     f'{self.path} has "{safe(name, 60)}", which is no setting'
                     f"{did_you_mean(name, known)}",
@@ -78,14 +79,14 @@ class TomlFile:
                 )
         return found
 
-    def _money(self, name: str, table: Any, providers: Sequence[str]) -> dict[str, Any]:
-        """Prices, rates and limits: an error names the line."""
+    def _own_table(self, name: str, table: Any, providers: Sequence[str]) -> dict[str, Any]:
+        """Prices, rates and limits, of money and of pace: an error names the line."""
         found: dict[str, Any] = {}
-        for keys, value in _leaves(table, deep=name == "limits"):
+        for keys, value in _leaves(table, deep=name in _DEEP):
             below, where = ".".join(keys), self.line(name, *keys)
             try:
                 _check_provider(name, keys, providers)
-                found[f"{name}.{below}"] = _MONEY[name](below, value, where)
+                found[f"{name}.{below}"] = _TABLES[name](below, value, where)
             except ValueError as error:
                 raise ConfigurationError(f"{where}: {name}.{safe(below, 80)} {error}") from None
         if not isinstance(table, dict):
@@ -145,11 +146,13 @@ def _price(name: str, value: Any, where: str) -> Any:
 
 
 # Table → what reads one of its entries: name, value, and where it stands.
-_MONEY: Mapping[str, Callable[[str, Any, str], Any]] = {
+_TABLES: Mapping[str, Callable[[str, Any, str], Any]] = {
     "prices": _price,
     "credits": lambda _, value, __: read_rate(value),
     "limits": read_limit,
+    "throttle": lambda name, value, _: read_throttle(name, value),
 }
+_DEEP = {"limits", "throttle"}
 
 
 def _paths(text: str) -> Iterator[tuple[int, tuple[str, ...]]]:

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from unified_flux.batch.checking import Check, most_of
 from unified_flux.batch.costs import Ceiling, Sums
@@ -135,7 +135,7 @@ class Run:
         self.check.scratch.forget_names()
         with self.check.router.generate_many(self._asked(), concurrency=self.concurrency) as many:
             self._many = many
-            for made in many:
+            for made in cast(Iterator[Made], many):
                 self._end(made)
         for line in self.lines:
             self._told(self._left(line))

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import sys
-import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import ExitStack
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -22,6 +21,7 @@ from unified_flux.client import Client
 from unified_flux.compare import Candidate
 from unified_flux.errors import Charged, InvalidRequest, MissingKey, OutputError, UnifiedFluxError
 from unified_flux.limits import Limits, call_limit
+from unified_flux.many import Asked, Begun, Stream
 from unified_flux.money import Charge, Money
 from unified_flux.output import Target, slug
 from unified_flux.prices import Rates
@@ -205,31 +205,32 @@ def _make(folder: Path, page: Path, *, force: bool) -> None:
 
 def _generate_all(told: Compared, runs: list[Run], target: Target, *, lines: bool) -> None:
     """All providers at once; an interrupt stops them all at their next step."""
-    stop = threading.Event()
-    with ThreadPoolExecutor(len(runs)) as pool:
-        try:
-            for done in as_completed([pool.submit(_generate, told, r, target, stop) for r in runs]):
-                for line in done.result() if lines else ():
-                    click.echo(line)
-        except BaseException:
-            stop.set()
-            raise
+    asked = Asked(request=told.request, destination=target.absolute, force=target.force)
+    begun = [Begun(one, one.client.making(asked), one.client.world) for one in runs]
+    with ExitStack() as clients, Stream(begun, len(begun)) as stream:
+        for one in runs:
+            clients.enter_context(one.client)
+        for one, end in stream:
+            told_lines = _delivered(told, one, target, end)
+            for line in told_lines if lines else ():
+                click.echo(line)
 
 
-def _generate(told: Compared, one: Run, target: Target, stop: threading.Event) -> list[str]:
+def _delivered(
+    told: Compared, one: Run, target: Target, end: ImageResult | UnifiedFluxError
+) -> list[str]:
     """One provider's pictures, to their files, as lines; what goes wrong stops no other."""
-    with one.client as client:
-        try:
-            result = client.generate(
-                told.request, destination=target.absolute, force=target.force, stop=stop
-            )
-            session = Session(router=Router(clients=[client]), quiet=told.quiet)
-            delivery = Delivery(session=session, result=result, target=target, report=result.report)
-            written, failed = delivery.write()
-        except UnifiedFluxError as error:
-            one.error = error
-            return []
-    one.result, one.written = result, tuple(written)
+    if isinstance(end, UnifiedFluxError):
+        one.error = end
+        return []
+    try:
+        session = Session(router=Router(clients=[one.client]), quiet=told.quiet)
+        delivery = Delivery(session=session, result=end, target=target, report=end.report)
+        written, failed = delivery.write()
+    except UnifiedFluxError as error:
+        one.error = error
+        return []
+    one.result, one.written = end, tuple(written)
     one.error = failed[0].error if failed else None
     return [delivery.line(image, path) for image, path in written]
 

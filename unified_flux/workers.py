@@ -1,0 +1,174 @@
+"""Threads that do what is due: a heap of due things, and a pool that grows with need.
+
+What waits costs no thread. Another thread is begun where something is due, nobody is idle and the
+interpreter has time left: then those there are wait for answers. So there come to be about as many
+as things fall due in a second times the seconds that one takes, and no more where it is this
+machine that is slow.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import heapq
+import logging
+import threading
+import time
+from collections.abc import Callable
+from itertools import count
+
+Act = Callable[[], object]
+# Begun without a look at whether this process is busy.
+FEW = 8
+MOST = 128
+# Seconds after which an idle thread goes.
+IDLE = 5.0
+# Seconds over which its load is measured, and the share of one core that is "busy".
+_WINDOW = 0.1
+_BUSY = 0.8
+_log = logging.getLogger("unified_flux")
+
+
+class _Room:
+    """How many threads there is room for: twice as many after each window in which this process was
+    not busy, since then it was answers that they waited for.
+    """
+
+    def __init__(self) -> None:
+        self._since, self._used = time.monotonic(), time.process_time()
+        self.threads = FEW
+
+    def look(self, now: float, threads: int) -> int:
+        """The number at this moment; asked when one more would be of use."""
+        passed = now - self._since
+        if passed >= _WINDOW:
+            used = time.process_time()
+            # A longer one says nothing: for most of it nobody wanted more.
+            if passed < 10 * _WINDOW and used - self._used < _BUSY * passed:
+                self.threads = max(self.threads, 2 * threads)
+            self._since, self._used = now, used
+        return self.threads
+
+
+class Workers:
+    """A pool of threads over a heap.
+
+    Args:
+        most: As many threads as there may be; whoever calls `help_until` is one more.
+    """
+
+    def __init__(self, most: int = MOST) -> None:
+        self._most = most
+        self._heap: list[tuple[float, int, Act]] = []
+        self._turns = count()
+        self._lock = threading.Lock()
+        # The one who waits for the next thing to be due, and those who wait for more to do.
+        self._first = threading.Condition(self._lock)
+        self._others = threading.Condition(self._lock)
+        self._has_first = False
+        self._idle = 0
+        self._room = _Room()
+        self._closed = False
+        self._helpers = 0
+        self.threads = 0
+
+    def at(self, due: float, act: Act) -> None:
+        """Have something done at a moment of `time.monotonic`, or as soon as possible after it."""
+        with self._lock:
+            entry = (due, next(self._turns), act)
+            heapq.heappush(self._heap, entry)
+            if self._idle == 0:
+                self._grow()
+            elif self._heap[0] is entry:
+                (self._first if self._has_first else self._others).notify()
+
+    def soon(self, act: Act) -> None:
+        """Have something done by the next who is free."""
+        self.at(0.0, act)
+
+    def help_until(self, is_over: Callable[[], bool]) -> None:
+        """Do what is due in the caller's own thread until `is_over`, which `wake` has looked at again."""
+        with self._lock:
+            self._helpers += 1
+        try:
+            while (act := self._take(is_over)) is not None:
+                act()
+        finally:
+            with self._lock:
+                self._helpers -= 1
+                if self._heap:
+                    self._grow()
+
+    def wake(self) -> None:
+        """Have everybody look whether it is over."""
+        with self._lock:
+            self._first.notify_all()
+            self._others.notify_all()
+
+    def close(self) -> None:
+        """Do nothing more than what is begun."""
+        with self._lock:
+            self._closed = True
+            self._heap.clear()
+        self.wake()
+
+    def _take(self, is_over: Callable[[], bool] | None = None) -> Act | None:
+        """The next thing that is due; None where it is over, or this thread has been idle for long."""
+        with self._lock:
+            while not (is_over() if is_over else self._closed):
+                now = time.monotonic()
+                if self._heap and self._heap[0][0] <= now:
+                    act = heapq.heappop(self._heap)[2]
+                    self._hand_on(now)
+                    return act
+                stays = self._wait(self._heap[0][0] - now if self._heap else None, is_over is None)
+                if not stays and (self._has_first or not self._heap):
+                    return None
+            return None
+
+    def _hand_on(self, now: float) -> None:
+        """Whoever goes to work leaves the heap to another."""
+        if not self._heap:
+            return
+        if self._idle > self._has_first:
+            self._others.notify()
+        elif not self._idle and self._heap[0][0] <= now:
+            self._grow()
+
+    def _wait(self, seconds: float | None, may_go: bool) -> bool:
+        """Be idle until there may be something to do; False where there was nothing for long."""
+        self._idle += 1
+        try:
+            if seconds is not None and not self._has_first:
+                self._has_first = True
+                try:
+                    self._first.wait(min(seconds, threading.TIMEOUT_MAX))
+                finally:
+                    self._has_first = False
+                return True
+            return self._others.wait(IDLE if may_go else None) or not may_go
+        finally:
+            self._idle -= 1
+
+    def _grow(self) -> None:
+        """One more thread, where it would find something to do."""
+        if self._closed or self.threads >= self._most:
+            return
+        now = time.monotonic()
+        if self._heap[0][0] > now and self.threads + self._helpers:
+            return
+        if self.threads >= self._room.look(now, self.threads):
+            return
+        self.threads += 1
+        threading.Thread(target=self._work, name="unified-flux", daemon=True).start()
+
+    def _work(self) -> None:
+        try:
+            while (act := self._take()) is not None:
+                # An interrupt came to another thread, and its flow's future tells of it.
+                with contextlib.suppress(KeyboardInterrupt, SystemExit):
+                    act()
+        except Exception:
+            _log.exception("a thread of unified-flux failed")
+        finally:
+            with self._lock:
+                self.threads -= 1
