@@ -55,6 +55,8 @@ PLANTED = {
     "unified_flux/router.py": "unified_flux.reports.page",
     "unified_flux/registry.py": "plugins.rivya",
     "unified_flux/output.py": "unified_flux.scheduler",
+    "unified_flux/saving.py": "unified_flux.client",
+    "unified_flux/batch/checking.py": "sqlite3",
     "unified_flux/spool.py": "unified_flux.output",
     "unified_flux/references.py": "unified_flux.transports.http",
     "unified_flux/transports/signing.py": "unified_flux.client",

@@ -144,7 +144,7 @@ class Jobs:
         journal = self.journal
         if journal is None or order.asked.again or not order.request.client_request_id:
             return False
-        if not self._has_journal:
+        if not self._has_journal or not journal.knows_wish(order.request.client_request_id):
             return False
         within = self._same_within(order.asked)
         return any(journal.has_same(one, within) for one in self._drafts(order)[0])

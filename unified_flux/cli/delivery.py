@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import sys
-import time
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import click
 
-from unified_flux import __version__
 from unified_flux.cli.group import print_json
 from unified_flux.cli.session import Session
-from unified_flux.errors import Charged, OutputError, UnifiedFluxError
-from unified_flux.images import EXTENSION, SUFFIXES
-from unified_flux.output import Target, sidecar, told_sha256, write_sidecar
+from unified_flux.errors import Charged, UnifiedFluxError
+from unified_flux.output import Target
 from unified_flux.report import Report
 from unified_flux.result import Failed, Image, ImageResult
-from unified_flux.spool import SpooledFile
+from unified_flux.saving import Saving
 from unified_flux.text import safe
 
 PARTLY_DONE = 10
@@ -40,18 +36,13 @@ class Delivery:
         Raises:
             OutputError: When no picture could be written; they stay in the spool.
         """
-        written: list[tuple[Image, Path]] = []
-        failed = list(self.result.failed)
-        for image in self.result.images:
-            try:
-                written.append((image, self._write(image)))
-            except OutputError as error:
-                failed.append(Failed(index=image.asked, error=error))
-        if not written:
-            first, *others = (one.error for one in failed)
-            first.siblings = (*first.siblings, *others)
-            raise first
-        return written, failed
+        return Saving(
+            result=self.result,
+            target=self.target,
+            report=self.report,
+            note=self.session.note,
+            trouble=lambda text: click.echo(text, err=True),
+        ).write()
 
     def deliver(self, as_json: bool) -> int:
         """Write every picture, say so, and return the exit code.
@@ -82,89 +73,12 @@ class Delivery:
         for image, path in written:
             click.echo(self.line(image, path))
 
-    def _write(self, image: Image) -> Path:
-        record = self.result.record_of(image)
-        there = image.written if self.target.absolute == record.destination else None
-        if there and SpooledFile.found(there, image.sha256):
-            return there
-        names = {**record.names(), "job": image.job.id, "index": image.index}
-        count = max(record.count, len(self.result.images))
-        path = self.target.path(names, EXTENSION[image.format], image.index, count)
-        # The picture comes last: where it stands, all of it does, whenever a process dies.
-        told = self._tell_beside(path, image)
-        try:
-            image.save(path, force=self.target.force)
-        except OutputError:
-            # A process may have died, or be at it, between the file and the note of it.
-            if SpooledFile.found(path, image.sha256) is None:
-                if told:
-                    sidecar(path).unlink(missing_ok=True)
-                raise
-            if image.on_saved is not None:
-                image.on_saved(path.absolute())
-        for note in (*image.notes, *self._renamed(path)):
-            self.session.note(f"note: {safe(path.name)}: {note}")
-        return path
-
-    def _tell_beside(self, path: Path, image: Image) -> bool:
-        """Write the sidecar, where none tells of the same picture already; whether one was written."""
-        beside = told_sha256(sidecar(path))
-        if beside == image.sha256:
-            return False
-        try:
-            # One of ours without its picture was left by a process that died between the two.
-            left = beside is not None and not path.exists()
-            write_sidecar(path, self._sidecar(image), force=self.target.force or left)
-        except FileExistsError:
-            return False
-        except OSError as error:
-            # Of a place that takes nothing at all, the picture tells in better words.
-            if path.parent.is_dir():
-                click.echo(f"error: no sidecar beside {safe(path)}: {error.strerror}", err=True)
-            return False
-        return True
-
-    def _renamed(self, path: Path) -> tuple[str, ...]:
-        wanted = self.target.wanted_format
-        got = SUFFIXES.get(path.suffix.lower())
-        return (
-            (f"the name asks for {wanted}, the picture is {got}",)
-            if wanted and wanted != got
-            else ()
-        )
-
     def line(self, image: Image, path: Path) -> str:
         """One picture for a person."""
         where = f"{self.result.provider}/{self.result.model}"
         size = f"{image.width}x{image.height} {image.format}"
         place = f"sandbox {where}" if self.result.sandbox else where
         return f"{safe(path)}  {size}  {place}  {image.charge.said(sandbox=self.result.sandbox)}  {image.seconds:.1f} s"
-
-    def _sidecar(self, image: Image) -> dict[str, Any]:
-        return {
-            "schema_version": 1,
-            "sandbox": self.result.sandbox,
-            "provider": self.result.provider,
-            "model": self.result.model,
-            "request": self.result.record_of(image).request or None,
-            "payload": image.payload,
-            "report": self.report.to_json(),
-            "defaults": self.report.defaults,
-            "job": str(image.job),
-            "quote": self.result.record_of(image).quote.to_json(),
-            "charge": {**image.charge.to_json(), "raw": image.charge.raw},
-            "tags": list(self.result.record_of(image).tags),
-            "sha256": image.sha256,
-            "bytes": image.blob.size,
-            "format": image.format,
-            "width": image.width,
-            "height": image.height,
-            "seed": image.seed,
-            "notes": list(image.notes),
-            "seconds": round(image.seconds, 3),
-            "saved_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-            "versions": {"unified-flux": __version__, "Pillow": metadata.version("Pillow")},
-        }
 
     def _json(self, written: list[tuple[Image, Path]], failed: list[Failed]) -> dict[str, Any]:
         return {

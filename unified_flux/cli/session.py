@@ -56,6 +56,7 @@ def open_session(
     *,
     fallback: str | None = None,
     several: bool = False,
+    overrides: Mapping[str, Any] | None = None,
     **settings: Any,
 ) -> Session:
     """Read the settings and choose the provider.
@@ -65,11 +66,12 @@ def open_session(
         fallback: What to say when the sandbox serves because nothing at all is configured; without
             it, that is an error.
         several: Whether several providers may be chosen from, for each request anew.
+        overrides: Settings that the command itself wants otherwise.
         settings: For `Client`.
     """
     if values.get("verbose"):
         _log_to_stderr()
-    config = read_config(values)
+    config = read_config(values).overridden(overrides or {})
     asked = bool(values.get("sandbox"))
     named = config.get("provider") or config.get("fallback")
     nothing = not (asked or named or config.keys())

@@ -341,6 +341,11 @@ class Journal:
         wish = (record.client_request_id, record.digest, record.asked, since)
         return bool(self._database.read(_SAME, wish))
 
+    def knows_wish(self, client_request_id: str) -> bool:
+        """Whether anything was ever asked for under this id: most often not, and soon told."""
+        query = "SELECT 1 FROM jobs WHERE client_request_id = ? LIMIT 1"
+        return bool(self._database.read(query, (client_request_id,)))
+
     def works_on(self, record: Record) -> bool:
         """Whether a living process works on it at this moment."""
         return self._works_on(record.owner, record.id)
