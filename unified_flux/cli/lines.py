@@ -109,6 +109,10 @@ class _Command:
             if ceiling is not None:
                 ceiling.require(self.totals.most, self.totals.lines)
         self._ask_first()
+        if values.get("submit"):
+            from unified_flux.cli.queued import submit
+
+            return submit(self.batch, values)
         return self._make(ceiling)
 
     @property
