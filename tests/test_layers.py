@@ -70,6 +70,7 @@ PLANTED = {
     "unified_flux/access.py": "sqlite3",
     "unified_flux/outcomes.py": "unified_flux.jobs",
     "unified_flux/recovery.py": "unified_flux.jobs",
+    "unified_flux/orders.py": "unified_flux.jobs",
     "unified_flux/jobs.py": "unified_flux.client",
     "unified_flux/client.py": "unified_flux.cli.group",
     "unified_flux/reports/page.py": "unified_flux.cli.group",

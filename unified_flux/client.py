@@ -15,14 +15,13 @@ from unified_flux.budget import check_prices
 from unified_flux.compare import Candidate, candidate
 from unified_flux.config import Config, check_base_url, check_options
 from unified_flux.contract import Card, find
-from unified_flux.effects import Event, Together
+from unified_flux.effects import Event
 from unified_flux.errors import InvalidRequest, UnifiedFluxError
-from unified_flux.flow import Flow
 from unified_flux.gates import Gate
-from unified_flux.jobs import Jobs, no_job
+from unified_flux.jobs import Jobs
 from unified_flux.many import CONCURRENCY, Asked, Many, begin_all
 from unified_flux.money import Money
-from unified_flux.outcomes import resume_command
+from unified_flux.orders import Orders
 from unified_flux.pricing import Quote
 from unified_flux.record import Record
 from unified_flux.recovery import is_missing
@@ -86,7 +85,8 @@ class Client:
         self.journal = open_journal(self.config)
         spool = Spool(self.config.home / "spool", durable=self.journal is not None)
         self._access = Access(self.adapter, self.config, spool, sandbox)
-        self._jobs = Jobs(self.adapter, self.config, self.policy, self._access, self.journal)
+        self._orders = Orders(self.adapter, self.config, self.policy, self._access, self.journal)
+        self._jobs = Jobs(self._orders, self.adapter, self.config, self._access, self.journal)
 
     @classmethod
     def from_config(
@@ -150,7 +150,7 @@ class Client:
         Raises:
             InvalidRequest: When the provider has no such model.
         """
-        return self._jobs.card(model)
+        return self._orders.card(model)
 
     def find(self, model: str | None = None) -> Card | None:
         """The same, None where the provider has no such model."""
@@ -158,19 +158,19 @@ class Client:
 
     def candidate(self, request: ImageRequest) -> Candidate:
         """What this provider would make of a request, for how much, and what stands against it."""
-        order = self._jobs.order(Asked(request=request))
+        order = self._orders.order(Asked(request=request))
         return candidate(
             request,
             order.card,
             order.references,
             adapter=self.adapter,
-            budget=self._jobs.budget,
+            budget=self._orders.budget,
             policy=self.policy,
         )
 
     def was_made(self, request: ImageRequest) -> bool:
         """Whether `generate` would return an earlier job of the same request, see docs/journal.md."""
-        return self._jobs.was_made(self._jobs.order(Asked(request=request)))
+        return self._jobs.was_made(self._orders.order(Asked(request=request)))
 
     def translate(self, request: ImageRequest) -> Translation:
         """What would be sent, and what became of each field. Sends nothing, needs no key.
@@ -186,7 +186,7 @@ class Client:
         Raises:
             InvalidRequest: When the model is unknown or a reference unusable.
         """
-        order = self._jobs.order(Asked(request=request))
+        order = self._orders.order(Asked(request=request))
         return self.adapter.translate(request, order.card, order.references)
 
     def quote(self, request: ImageRequest) -> Quote:
@@ -260,17 +260,7 @@ class Client:
 
     def making(self, asked: Asked, uploads: Uploads | None = None) -> Steps[ImageResult]:
         """The flow of one call of `generate`; `uploads` are shared with other calls."""
-        order = self._jobs.order(asked)
-        with self._jobs.prepared(order, uploads) as asks:
-            new = [ask for _, ask in asks if ask is not None]
-            if len(new) > 1:
-                # What they all send along is uploaded once, before.
-                yield from flow.bring_references(new[0])
-            taken_up = self._jobs.taken_up
-            flows = [flow.generate(ask) if ask else taken_up(record) for record, ask in asks]
-            answer = yield Together(flows)
-        records = [record for record, _ in asks]
-        return self._jobs.outcomes(records, answer.ends).result(asked.request, order.references)
+        return self._jobs.making(asked, uploads)
 
     def submit(
         self,
@@ -295,15 +285,7 @@ class Client:
         asked = Asked(
             request=request, again=again, destination=destination, force=force, max_cost=max_cost
         )
-        return run(self._submitting(asked), self.world)
-
-    def _submitting(self, asked: Asked) -> Steps[Job]:
-        with self._jobs.prepared(self._jobs.order(asked)) as ((record, ask),):
-            if ask is None and record.job is not None:
-                return record.job
-            beginning = flow.submit(ask) if ask else _job_of(self._jobs.taken_up(record))
-            (end,) = (yield Together([beginning])).ends
-        return end if isinstance(end, Job) else self._jobs.outcomes([record], [end]).failed()
+        return run(self._jobs.submitting(asked), self.world)
 
     def wait(self, job: Job | str) -> ImageResult:
         """Poll and fetch a job that is already accepted; nothing is submitted.
@@ -320,14 +302,7 @@ class Client:
 
     def waiting(self, job: Job | str) -> Steps[ImageResult]:
         """The flow of `wait`."""
-        record = self._jobs.known(job) or self._jobs.bare(job)
-        if record.job is None:
-            raise InvalidRequest(
-                f"the job {record.id} is {record.phase}: no provider has named it, so there is "
-                "nothing to wait for",
-                next_step=f"resume() decides what becomes of it; or: {resume_command(record.id)}",
-            )
-        return (yield from self._jobs.going_on(record))
+        return self._jobs.waiting(job)
 
     def resume(self, job: Job | str, *, resubmit: bool = False) -> ImageResult:
         """Go on with a job of the journal wherever it stands.
@@ -349,10 +324,7 @@ class Client:
 
     def resuming(self, job: Job | str, *, resubmit: bool = False) -> Steps[ImageResult]:
         """The flow of `resume`."""
-        record = self._jobs.known(job)
-        if record is None:
-            raise no_job(self.provider, job)
-        return (yield from self._jobs.going_on(record, resubmit=resubmit))
+        return self._jobs.resuming(job, resubmit=resubmit)
 
     def resolve(self, job: Job | str, *, charged: bool) -> Record:
         """Say what you found in your account about a job that nobody here can decide.
@@ -360,10 +332,8 @@ class Client:
         Raises:
             InvalidRequest: When it is decided already, or a living process works on it.
         """
-        record = self._jobs.known(job)
-        if record is None:
-            raise no_job(self.provider, job)
-        return self._jobs.needed_journal().resolve(record.id, charged=charged)
+        id = self._jobs.journalled(job).id
+        return self._jobs.needed_journal().resolve(id, charged=charged)
 
     def recover(self) -> list[Recovered]:
         """Go on with every open job of this provider that no living process works on.
@@ -419,7 +389,3 @@ class Client:
             gate=Gate(self.config.throttles.get(self.provider, Throttle())),
             on_event=self._on_event,
         )
-
-
-def _job_of(following: Flow) -> Steps[Job]:
-    return (yield from following).job

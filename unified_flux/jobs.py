@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import logging
 import random
-import secrets
-import time
-import uuid
 from collections.abc import Container, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from unified_flux import flow
 from unified_flux.access import Access
 from unified_flux.adapter import Adapter
-from unified_flux.budget import Budget
 from unified_flux.config import Config
-from unified_flux.contract import Card, choose
 from unified_flux.effects import Together
 from unified_flux.errors import (
     ConfigurationError,
@@ -31,77 +26,75 @@ from unified_flux.fetching import Finished
 from unified_flux.flow import Ask, Flow
 from unified_flux.journal import Journal
 from unified_flux.many import Asked, Begun, Stream
-from unified_flux.outcomes import Outcomes
-from unified_flux.output import Target
-from unified_flux.record import Record, canonical, draft, payload_digest
+from unified_flux.orders import Order, Orders
+from unified_flux.outcomes import Outcomes, resume_command
+from unified_flux.record import Record
 from unified_flux.recovery import (
     Taken,
-    asked_again,
     busy,
     ended_with_its_process,
     has_died,
     next_flow,
-    not_again,
     on_disk,
 )
-from unified_flux.references import open_references
-from unified_flux.report import Policy
-from unified_flux.request import ImageRequest
 from unified_flux.result import ImageResult, Recovered
-from unified_flux.retry import Pace, slip
+from unified_flux.retry import Pace
 from unified_flux.scheduler import Steps
 from unified_flux.text import safe
-from unified_flux.translation import Translation, require
+from unified_flux.translation import Translation
 from unified_flux.uploading import Uploads
-from unified_flux.wire import Job, OpenedReference, Phase
+from unified_flux.wire import Job, Phase
 from unified_flux.world import World
 
 _log = logging.getLogger("unified_flux")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Order:
-    """What was asked, on its way to the provider: with its card, and its references opened."""
-
-    asked: Asked
-    card: Card
-    references: tuple[OpenedReference, ...]
-
-    @property
-    def request(self) -> ImageRequest:
-        """What the pictures are to be."""
-        return self.asked.request
-
-    @property
-    def brings_references(self) -> bool:
-        """Whether references are uploaded before anything is paid."""
-        return self.card.references.get("local") == "upload" and any(
-            one.source for one in self.references
-        )
 
 
 @dataclass(frozen=True)
 class Jobs:
     """The jobs of one client."""
 
+    orders: Orders
     adapter: Adapter
     config: Config
-    policy: Policy
     access: Access
     journal: Journal | None
 
-    def order(self, asked: Asked) -> Order:
-        """What was asked, with its card and its references opened.
+    def making(self, asked: Asked, uploads: Uploads | None = None) -> Steps[ImageResult]:
+        """The flow of one call of `generate`; `uploads` are shared with other calls."""
+        order = self.orders.order(asked)
+        with self.prepared(order, uploads) as asks:
+            new = [ask for _, ask in asks if ask is not None]
+            if len(new) > 1:
+                # What they all send along is uploaded once, before.
+                yield from flow.bring_references(new[0])
+            flows = [flow.generate(ask) if ask else self.taken_up(one) for one, ask in asks]
+            answer = yield Together(flows)
+        records = [record for record, _ in asks]
+        return self.outcomes(records, answer.ends).result(asked.request, order.references)
 
-        Raises:
-            InvalidRequest: When the model is unknown or a reference unusable.
-        """
-        references = open_references(asked.request.references)
-        return Order(asked=asked, card=self.card(asked.request.model), references=references)
+    def submitting(self, asked: Asked) -> Steps[Job]:
+        """The flow that has one picture begun."""
+        with self.prepared(self.orders.order(asked)) as ((record, ask),):
+            if ask is None and record.job is not None:
+                return record.job
+            beginning = flow.submit(ask) if ask else _job_of(self.taken_up(record))
+            (end,) = (yield Together([beginning])).ends
+        return end if isinstance(end, Job) else self.outcomes([record], [end]).failed()
 
-    def card(self, model: str | None = None) -> Card:
-        """The card of a family or model id, of the configured model where none is named."""
-        return choose(self.adapter.cards, model or self.config.get("model"))
+    def waiting(self, job: Job | str) -> Steps[ImageResult]:
+        """The flow that follows a job that is accepted."""
+        record = self.known(job) or self.bare(job)
+        if record.job is None:
+            raise InvalidRequest(
+                f"the job {record.id} is {record.phase}: no provider has named it, so there is "
+                "nothing to wait for",
+                next_step=f"resume() decides what becomes of it; or: {resume_command(record.id)}",
+            )
+        return (yield from self.going_on(record))
+
+    def resuming(self, job: Job | str, *, resubmit: bool = False) -> Steps[ImageResult]:
+        """The flow that goes on with a job of the journal wherever it stands."""
+        return (yield from self.going_on(self.journalled(job), resubmit=resubmit))
 
     @contextmanager
     def prepared(
@@ -116,8 +109,8 @@ class Jobs:
             TranslationError: When the request cannot be said.
             MissingKey, JournalError, SpendLimitExceeded: When nothing may be sent.
         """
-        drafts, translations = self._drafts(order)
-        limits = self.budget.limits(order.asked.max_cost, drafts[0].quote)
+        drafts, translations = self.orders.drafts(order)
+        limits = self.orders.budget.limits(order.asked.max_cost, drafts[0].quote)
         # A missing key is told before anything is written down.
         self.access.check_key()
         self.access.purge_spool(self._undelivered)
@@ -147,7 +140,7 @@ class Jobs:
         if not self._has_journal or not journal.knows_wish(order.request.client_request_id):
             return False
         within = self._same_within(order.asked)
-        return any(journal.has_same(one, within) for one in self._drafts(order)[0])
+        return any(journal.has_same(one, within) for one in self.orders.drafts(order)[0])
 
     def taken_up(self, record: Record, *, resubmit: bool = False) -> Flow:
         """The flow that goes on with a record, which is taken when it starts and let go at its end."""
@@ -163,9 +156,9 @@ class Jobs:
                 record = journal.get(record.id)
             ask = self._ask(record)
             if resubmit and record.phase is Phase.UNKNOWN and record.submit is None:
-                ask.translation = self._same_translation(record)
+                ask.translation = self.orders.same_translation(record)
                 if journal is not None:
-                    journal.submit_again(record, self.budget.limits(None, record.quote))
+                    journal.submit_again(record, self.orders.budget.limits(None, record.quote))
             return (yield from next_flow(self._taken(record, ask, resubmit)))
         finally:
             self._let_go([record.id])
@@ -183,6 +176,13 @@ class Jobs:
             raise no_job(self.adapter.name, job)
         return record
 
+    def journalled(self, job: Job | str) -> Record:
+        """The same. Raises InvalidRequest also where there is none."""
+        record = self.known(job)
+        if record is None:
+            raise no_job(self.adapter.name, job)
+        return record
+
     def bare(self, job: Job | str) -> Record:
         """What is known of a job that is in no journal: its name.
 
@@ -192,7 +192,7 @@ class Jobs:
         found = Job.parse(job) if isinstance(job, str) else job
         if found is None or found.provider != self.adapter.name:
             raise no_job(self.adapter.name, job)
-        card = self.card(found.model)
+        card = self.orders.card(found.model)
         return Record(
             id="",
             provider=self.adapter.name,
@@ -233,53 +233,9 @@ class Jobs:
         told = self._delivered if kept else None
         return Outcomes(records=records, ends=ends, kept=kept, delivered=told)
 
-    def _drafts(self, order: Order) -> tuple[list[Record], list[Translation]]:
-        request = order.request
-        whole = self._said(request, order)
-        pictures = request.pictures()
-        one_by_one = request.n is not None
-        translations = [self._said(one, order) if one_by_one else whole for one in pictures]
-        quoted = self.budget.quote(whole)
-        asked = canonical(request, order.references)
-        asked_each = enumerate(zip(pictures, translations, strict=True), 1)
-        asked_for = order.asked.destination
-        destination = Target(str(asked_for)).absolute if asked_for else None
-        drafts = [
-            draft(
-                translation,
-                id=_new_id(),
-                place=self.access.place,
-                sandbox=self.access.sandbox,
-                emulated=self.access.emulated,
-                request=asked,
-                report=whole.report,
-                asked=number,
-                seed=picture.seed,
-                client_request_id=request.client_request_id,
-                tags=request.tags,
-                project=self.config.get("project"),
-                quote=quoted,
-                destination=destination,
-                force=order.asked.force,
-                key=str(uuid.uuid4()),
-                key_mark=self.access.key_mark,
-            )
-            for number, (picture, translation) in asked_each
-        ]
-        return drafts, translations
-
     def _same_within(self, asked: Asked) -> float:
         within = asked.same_within
         return float(self.config.get("journal.same_within")) if within is None else within
-
-    def _said(self, request: ImageRequest, order: Order) -> Translation:
-        try:
-            translation = self.adapter.translate(request, order.card, order.references)
-        except UnifiedFluxError:
-            raise
-        except Exception as error:
-            raise slip(self.adapter, error) from error
-        return require(translation, self.policy)
 
     def _ask(
         self,
@@ -289,7 +245,7 @@ class Jobs:
     ) -> Ask:
         return Ask(
             adapter=self.adapter,
-            card=self.card(record.model),
+            card=self.orders.card(record.model),
             translation=translation,
             id=record.id,
             idempotency_key=record.key or "",
@@ -297,14 +253,6 @@ class Jobs:
             rng=self.rng,
             uploads={} if uploads is None else uploads,
         )
-
-    def _same_translation(self, record: Record) -> Translation:
-        """The translation of a record's request once more, to the same payload."""
-        order = self.order(Asked(request=asked_again(record)))
-        translation = self.adapter.translate(order.request, order.card, order.references)
-        if payload_digest(translation) != record.payload_sha256:
-            raise not_again("a reference or a setting has changed since")
-        return translation
 
     def going_on(self, record: Record, *, resubmit: bool = False) -> Steps[ImageResult]:
         """The flow that takes one up and sees it to its end."""
@@ -369,17 +317,6 @@ class Jobs:
             _log.info("%s is not in the journal: %s", path, error.message)
 
     @cached_property
-    def budget(self) -> Budget:
-        """What this client's pictures may cost."""
-        return Budget(
-            provider=self.adapter.name,
-            config=self.config,
-            journal=self.journal,
-            is_sandbox=lambda: self.access.sandbox,
-            unknown_allowed=self.policy.unknown_price,
-        )
-
-    @cached_property
     def pace(self) -> Pace:
         """The time budgets that the settings give."""
         get = self.config.get
@@ -395,12 +332,6 @@ class Jobs:
         return random.SystemRandom()
 
 
-def _new_id() -> str:
-    """A name that nobody has, in the order of time: so the journal's newest pages are near."""
-    moment = int(time.time() * 1000).to_bytes(6, "big")
-    return base64.b32hexencode(moment + secrets.token_bytes(4)).decode().lower()
-
-
 def no_job(provider: str, job: Job | str) -> InvalidRequest:
     """The error of a name that means nothing here."""
     return InvalidRequest(
@@ -408,3 +339,7 @@ def no_job(provider: str, job: Job | str) -> InvalidRequest:
         next_step=f"A job is written {provider}/MODEL/ID, as the error printed it; "
         "unified-flux jobs lists those of the journal.",
     )
+
+
+def _job_of(following: Flow) -> Steps[Job]:
+    return (yield from following).job

@@ -24,6 +24,7 @@ from unified_flux import Charge, Client, ImageRequest, Job, Money
 from unified_flux.config import Config
 from unified_flux.effects import Accepted, Intent, Saved, Settled
 from unified_flux.images import Header
+from unified_flux.many import Asked
 from unified_flux.money import Basis
 from unified_flux.spool import SpooledFile
 from unified_flux.wire import Phase
@@ -43,12 +44,12 @@ def client_at(home: Path, base: str = "http://127.0.0.1:9") -> Client:
 
 def keeping(client: Client) -> Callable[[], None]:
     """One job's facts, as a flow tells them; the records and the submit are made beforehand."""
-    jobs = client._jobs
-    order = jobs.order(ImageRequest(**ASKED))
-    journal = jobs.needed_journal()
+    orders = client._orders
+    order = orders.order(Asked(request=ImageRequest(**ASKED)))
+    journal = client._jobs.needed_journal()
 
     def keep(record: object = None) -> None:
-        drafts, translations = jobs._drafts(order)
+        drafts, translations = orders.drafts(order)
         wire = client.adapter.submit(translations[0].payload, order.card, drafts[0].key or "")
         job = Job(
             provider="rivya", id=f"task_{drafts[0].id}", model="flux-kontext-pro", charge=CHARGE
@@ -72,11 +73,11 @@ def keeping(client: Client) -> Callable[[], None]:
 
 def making(client: Client) -> Callable[[], None]:
     """The part of `keeping` that is no work of the journal."""
-    jobs = client._jobs
-    order = jobs.order(ImageRequest(**ASKED))
+    orders = client._orders
+    order = orders.order(Asked(request=ImageRequest(**ASKED)))
 
     def make() -> None:
-        drafts, translations = jobs._drafts(order)
+        drafts, translations = orders.drafts(order)
         client.adapter.submit(translations[0].payload, order.card, drafts[0].key or "")
 
     return make
@@ -149,12 +150,12 @@ def recovery() -> Iterator[Row]:
     """Ten thousand accepted jobs, taken up by a fresh process."""
     with server() as port, scratch() as home:
         client = client_at(home, f"http://127.0.0.1:{port}")
-        jobs, journal = client._jobs, client._jobs.needed_journal()
-        order = jobs.order(ImageRequest(**ASKED))
+        orders, journal = client._orders, client._jobs.needed_journal()
+        order = orders.order(Asked(request=ImageRequest(**ASKED)))
         print(f"writing {JOBS} accepted jobs ...", file=sys.stderr)
         ids = []
         for _ in range(JOBS):
-            drafts, translations = jobs._drafts(order)
+            drafts, translations = orders.drafts(order)
             journal.prepare(drafts)
             ids.append((drafts[0], translations[0]))
         for record, translation in ids:

@@ -231,8 +231,8 @@ def _preparing(limits: Limits) -> Act:
     numbers = itertools.count()
 
     def act(client: Client, journal: Journal) -> None:
-        order = client._jobs.order(ImageRequest(**ASKED))
-        drafts, _ = client._jobs._drafts(order)
+        order = client._orders.order(Asked(request=ImageRequest(**ASKED)))
+        drafts, _ = client._orders.drafts(order)
         drafts = [replace(one, asked=next(numbers)) for one in drafts]
         journal.prepare(drafts, limits=limits)
         journal.release([one.id for one in drafts])
