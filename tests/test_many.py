@@ -79,7 +79,9 @@ def test_requests_are_taken_only_as_places_are_free(configured: SandboxServer) -
 
 def test_a_router_chooses_for_each_request_anew(configured: SandboxServer) -> None:
     """Where the first is not possible at one provider, it goes to the next, beside its siblings."""
-    Path("unified-flux.toml").write_text('fallback = ["vtrix", "rivya"]\nallow = ["unknown-price"]\n')
+    Path("unified-flux.toml").write_text(
+        'fallback = ["vtrix", "rivya"]\nallow = ["unknown-price"]\n'
+    )
     asked = [READY, ImageRequest(prompt="a fox sandbox:ready", model="flux-kontext-max")]
     with Router.from_config() as router:
         made = sorted(router.generate_many(asked), key=lambda one: one.number)
