@@ -36,13 +36,13 @@ from unified_flux.output import Target
 from unified_flux.record import Record, canonical, draft, payload_digest
 from unified_flux.recovery import (
     Taken,
+    asked_again,
     busy,
     ended_with_its_process,
     has_died,
     next_flow,
     not_again,
     on_disk,
-    rebuilt,
 )
 from unified_flux.references import open_references
 from unified_flux.report import Policy
@@ -300,7 +300,7 @@ class Jobs:
 
     def _same_translation(self, record: Record) -> Translation:
         """The translation of a record's request once more, to the same payload."""
-        order = self.order(Asked(request=rebuilt(record)))
+        order = self.order(Asked(request=asked_again(record)))
         translation = self.adapter.translate(order.request, order.card, order.references)
         if payload_digest(translation) != record.payload_sha256:
             raise not_again("a reference or a setting has changed since")

@@ -16,7 +16,7 @@ from unified_flux.errors import Charged, UnifiedFluxError
 from unified_flux.money import Charge
 from unified_flux.pricing import Quote
 from unified_flux.report import Report
-from unified_flux.request import ImageRequest
+from unified_flux.request import ImageRequest, Reference
 from unified_flux.translation import Translation, shown
 from unified_flux.wire import Job, OpenedReference, Output, Phase, Purpose, WireRequest
 
@@ -281,6 +281,22 @@ def canonical(request: ImageRequest, references: Sequence[OpenedReference] = ())
     if references:
         found["references"] = [reference.to_json() for reference in references]
     return found
+
+
+def rebuilt(request: Mapping[str, Any], sources: Sequence[str | None]) -> ImageRequest:
+    """The request that `canonical` told of, its references at the paths of `sources` or at their URLs.
+
+    Raises:
+        LookupError: When a reference has neither.
+    """
+    fields = dict(request)
+    references = []
+    for known, source in zip(fields.pop("references", ()), sources, strict=True):
+        origin = known.get("url") or source
+        if origin is None:
+            raise LookupError("a reference has neither path nor URL")
+        references.append(Reference(origin, known.get("name")))
+    return ImageRequest(**fields, references=references)
 
 
 def draft(translation: Translation, **known: Any) -> Record:

@@ -19,8 +19,8 @@ from unified_flux.errors import (
 from unified_flux.fetching import Finished
 from unified_flux.flow import Ask, Flow
 from unified_flux.outcomes import resume_command
-from unified_flux.record import WORDS, Record
-from unified_flux.request import ImageRequest, Reference
+from unified_flux.record import WORDS, Record, rebuilt
+from unified_flux.request import ImageRequest
 from unified_flux.settings import url_name
 from unified_flux.spool import SpooledFile
 from unified_flux.wire import Job, Phase
@@ -180,22 +180,19 @@ def _job(record: Record) -> Job:
     return record.job
 
 
-def rebuilt(record: Record) -> ImageRequest:
+def asked_again(record: Record) -> ImageRequest:
     """The request of a record's one picture, as it was asked.
 
     Raises:
         InvalidRequest: When the journal does not hold all of it.
     """
-    fields = dict(record.request)
-    if any(isinstance(fields.get(name), dict) for name in WORDS):
+    if any(isinstance(record.request.get(name), dict) for name in WORDS):
         raise not_again("its prompt was not stored (journal.store_prompts = false)")
-    references = []
-    for known, source in zip(fields.pop("references", ()), record.sources, strict=True):
-        origin = known.get("url") or source
-        if origin is None:
-            raise not_again("a reference was given as bytes, which the journal does not keep")
-        references.append(Reference(origin, known.get("name")))
-    return ImageRequest(**fields, references=references).pictures()[record.asked - 1]
+    try:
+        whole = rebuilt(record.request, record.sources)
+    except LookupError:
+        raise not_again("a reference was given as bytes, which the journal does not keep") from None
+    return whole.pictures()[record.asked - 1]
 
 
 def not_again(why: str) -> InvalidRequest:
@@ -231,9 +228,13 @@ def ended_with_its_process(record: Record) -> UnifiedFluxError:
     )
 
 
-def busy(record: Record) -> UnifiedFluxError:
+class Busy(UnifiedFluxError):
+    """A living process has the job in hand."""
+
+
+def busy(record: Record) -> Busy:
     """The error of a job that a living process has in hand."""
-    error = UnifiedFluxError(
+    error = Busy(
         f"another process is at work on the job {record.name}",
         provider=record.provider,
         model=record.model,

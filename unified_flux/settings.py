@@ -58,6 +58,8 @@ SETTINGS = (
     Setting(name="connect_timeout", kind=float, default=_NETWORK.connect_timeout, help="seconds to connect"),
     Setting(name="read_timeout", kind=float, default=_NETWORK.read_timeout, help="seconds between two bytes of an answer"),
     Setting(name="threads", kind=int, default=128, help="threads that many pictures at once may take"),
+    Setting(name="queue", kind=str, default=None, help="PostgreSQL address of the journal and queue that many machines share", variable=True),
+    Setting(name="lease", kind=float, default=20.0, help="seconds after which a worker of a queue that gives no sign counts as dead"),
     Setting(name="spool_days", kind=float, default=7.0, help="days that fetched pictures stay in the spool"),
     Setting(name="spool_mb", kind=float, default=2000.0, help="MB of fetched pictures in the spool, those of the last day not counted"),
     Setting(name="journal.enabled", kind=bool, default=True, help="whether jobs are kept on disk, so that none is lost with its process"),

@@ -50,6 +50,6 @@ class NotYet(UnifiedFluxError):
         seconds: After which it is worth asking again.
     """
 
-    def __init__(self, message: str, seconds: float) -> None:
-        super().__init__(message)
+    def __init__(self, message: str, seconds: float = 1.0, **details: Any) -> None:
+        super().__init__(message, **details)
         self.seconds = seconds

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -11,6 +11,7 @@ from typing import IO, Any, Self
 from unified_flux import config as configuration, registry
 from unified_flux.batch.checking import Check, Checked, Totals
 from unified_flux.batch.costs import Ceiling
+from unified_flux.batch.parcel import Parcel
 from unified_flux.batch.places import Places
 from unified_flux.batch.reading import read_lines
 from unified_flux.batch.results import Outcome
@@ -20,6 +21,7 @@ from unified_flux.batch.wishes import FOR_EVER, Wishes, mark_of
 from unified_flux.errors import InvalidRequest
 from unified_flux.journal.scratch import Scratch
 from unified_flux.money import Money
+from unified_flux.output import slug
 from unified_flux.router import Router
 
 CONCURRENCY = 16
@@ -70,7 +72,8 @@ class Batch:
                 router or _router(provider, sandbox=sandbox, **settings)
             )
             self._open = stack.pop_all()
-        wishes = Wishes(mark=mark_of(name or self.source.name), scratch=self._scratch)
+        self._name = name or self.source.name
+        wishes = Wishes(mark=mark_of(self._name), scratch=self._scratch)
         self._check = Check(
             router=self.router,
             wishes=wishes,
@@ -191,9 +194,32 @@ class Batch:
         """
         return self.prepare(each, **how).run()
 
+    def parcels(self, settings: dict[str, Any]) -> Iterator[Parcel]:
+        """Every line that was checked, as workers elsewhere are given it.
+
+        Raises:
+            InvalidRequest: When a line has changed since, or its reference is no file and no URL.
+            OutputError: When pictures cannot go where they are to go.
+        """
+        self.places.make()
+        self._scratch.forget_names()
+        run = Run(lines=read_lines(self.source), check=self._check, tell=lambda _: None)
+        for line in run.lines:
+            yield Parcel.of(line.number, line.id, run.ready(line)[0], settings)
+
+    @property
+    def queue_name(self) -> str:
+        """What the batch is called in a queue."""
+        return queue_name(self._name)
+
     def _beside(self, suffix: str) -> Path:
         given = self.source.given
         return given.with_name(f"{given.stem}{suffix}") if given else Path(f"batch{suffix}")
+
+
+def queue_name(name: str) -> str:
+    """A batch's name as a queue bears it: readable, and of its own for each path."""
+    return f"{slug(Path(name).stem, 40) or 'batch'}-{mark_of(name)[:8]}"
 
 
 def _router(provider: str | None, *, sandbox: bool, **settings: Any) -> Router:

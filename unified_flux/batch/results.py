@@ -12,10 +12,11 @@ from types import TracebackType
 from typing import IO, Any, Self
 
 from unified_flux.batch.checking import Checked
-from unified_flux.errors import OutputError, UnifiedFluxError
+from unified_flux.errors import Charged, OutcomeUnknown, OutputError, UnifiedFluxError
 from unified_flux.money import Charge
 from unified_flux.pricing import Quote
 from unified_flux.report import Report
+from unified_flux.saving import Saving
 from unified_flux.spool import reason
 from unified_flux.text import safe
 
@@ -95,6 +96,51 @@ class Outcome:
             "report": self.report.to_json() if self.report else None,
             "error": self.error.to_json() if self.error else None,
         }
+
+
+def saved(line: int, id: str | None, saving: Saving, *, resumed: bool) -> Outcome:
+    """What became of a line whose pictures came: they are written to their files here."""
+    error: UnifiedFluxError | None = None
+    files: tuple[Path, ...] = ()
+    try:
+        written, missing = saving.write()
+        files = tuple(path for _, path in written)
+        error = missing[0].error if missing else None
+    except UnifiedFluxError as fault:
+        error = fault
+    whole = Status.DONE if error is None else Status.PARTLY
+    result = saving.result
+    return Outcome(
+        line=line,
+        id=id,
+        status=whole if files else Status.FAILED,
+        files=files,
+        provider=result.provider,
+        model=result.model,
+        jobs=tuple(map(str, result.jobs)),
+        charge=result.charge,
+        quote=result.quote,
+        report=result.report,
+        error=error,
+        resumed=resumed,
+        sandbox=result.sandbox,
+    )
+
+
+def failed(line: int, id: str | None, error: UnifiedFluxError) -> Outcome:
+    """What became of a line without pictures."""
+    unknown = isinstance(error, OutcomeUnknown) and error.job is None
+    charge = error.job.charge if error.job and error.charged is Charged.YES else Charge()
+    return Outcome(
+        line=line,
+        id=id,
+        status=Status.UNKNOWN if unknown else Status.FAILED,
+        provider=error.provider,
+        model=error.model,
+        jobs=(str(error.job),) if error.job else (),
+        charge=None if error.charged is Charged.NO else charge,
+        error=error,
+    )
 
 
 class ResultsFile:

@@ -17,7 +17,7 @@ from typing import Any, cast
 from unified_flux.batch.checking import Check, most_of
 from unified_flux.batch.costs import Ceiling, Sums
 from unified_flux.batch.fields import Line
-from unified_flux.batch.results import Outcome, Status
+from unified_flux.batch.results import Outcome, Status, failed, saved
 from unified_flux.batch.wishes import FOR_EVER
 from unified_flux.errors import (
     Charged,
@@ -25,7 +25,6 @@ from unified_flux.errors import (
     InsufficientFunds,
     InvalidRequest,
     JournalError,
-    OutcomeUnknown,
     SpendLimitExceeded,
     Unauthorized,
     UnifiedFluxError,
@@ -177,7 +176,7 @@ class Run:
                 self._told(self._left(line))
                 return
             try:
-                asked, most = self._ready(line)
+                asked, most = self.ready(line)
             except UnifiedFluxError as error:
                 self._refuse(line, error)
                 continue
@@ -193,7 +192,7 @@ class Run:
                 return
             yield asked
 
-    def _ready(self, line: Line) -> tuple[Asked, Money | None]:
+    def ready(self, line: Line) -> tuple[Asked, Money | None]:
         """A line as it is asked, and the most that it may cost where that has to be known.
 
         Raises:
@@ -252,7 +251,7 @@ class Run:
         elif isinstance(error, Stopped):
             outcome = self._left(line, error)
         else:
-            outcome = self._failure(line, error or UnifiedFluxError("it did not come"))
+            outcome = failed(line.number, line.id, error or UnifiedFluxError("it did not come"))
         with self._lock:
             self._asking.add(most, -1)
             if outcome.charge is not None and not outcome.resumed:
@@ -277,30 +276,7 @@ class Run:
             claim=lambda path: places.claim(line, path),
             keeps=lambda destination: places.is_same(destination, line),
         )
-        error: UnifiedFluxError | None = None
-        files: tuple[Any, ...] = ()
-        try:
-            written, missing = saving.write()
-            files = tuple(path for _, path in written)
-            error = missing[0].error if missing else None
-        except UnifiedFluxError as fault:
-            error = fault
-        whole = Status.DONE if error is None else Status.PARTLY
-        return Outcome(
-            line=line.number,
-            id=line.id,
-            status=whole if files else Status.FAILED,
-            files=files,
-            provider=result.provider,
-            model=result.model,
-            jobs=tuple(map(str, result.jobs)),
-            charge=result.charge,
-            quote=result.quote,
-            report=result.report,
-            error=error,
-            resumed=resumed,
-            sandbox=result.sandbox,
-        )
+        return saved(line.number, line.id, saving, resumed=resumed)
 
     def _with_files(self, result: ImageResult) -> ImageResult:
         """A result of an earlier run, with the files that it was written to."""
@@ -317,20 +293,6 @@ class Run:
             for image in result.images
         ]
         return replace(result, images=tuple(images))
-
-    def _failure(self, line: Line, error: UnifiedFluxError) -> Outcome:
-        unknown = isinstance(error, OutcomeUnknown) and error.job is None
-        charge = error.job.charge if error.job and error.charged is Charged.YES else Charge()
-        return Outcome(
-            line=line.number,
-            id=line.id,
-            status=Status.UNKNOWN if unknown else Status.FAILED,
-            provider=error.provider,
-            model=error.model,
-            jobs=(str(error.job),) if error.job else (),
-            charge=None if error.charged is Charged.NO else charge,
-            error=error,
-        )
 
     def _left(self, line: Line, stopped: Stopped | None = None) -> Outcome:
         """A line that was not sent, or not seen to its end."""

@@ -16,6 +16,7 @@ COMMANDS = {
     "generate": "Make pictures and write them to files.",
     "translate": "Show what would be sent, and what became of each field; sends nothing.",
     "batch": "Make the pictures of a file of requests; check it first, resume it at any time.",
+    "worker": "Work on the batches of a queue that many machines share.",
     "compare": "Show what every provider would make of a request, and for how much.",
     "cost": "Report what was spent; check quotes against bills; show limits.",
     "jobs": "List what the journal knows: jobs, phases, costs, files.",

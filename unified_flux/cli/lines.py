@@ -110,6 +110,10 @@ class _Command:
                 ceiling.require(self.totals.most, self.totals.lines)
         self.batch.require_key()
         self._ask_first()
+        if values.get("submit"):
+            from unified_flux.cli.queued import submit
+
+            return submit(self.batch, values)
         return self._make(ceiling)
 
     @property

@@ -107,6 +107,9 @@ again_option = click.option(
 max_cost_option = click.option(
     "--max-cost", metavar="MONEY", help='The most that this may cost in all, such as "0.50 USD".'
 )
+queue_option = click.option(
+    "--queue", metavar="ADDRESS", help="The PostgreSQL that workers share: postgresql://..."
+)
 timeout_option = click.option(
     "--timeout", type=Number(), help="Seconds until a picture must be done."
 )
@@ -119,7 +122,9 @@ _TALK = (
 Command = Callable[..., Any]
 
 
-def _all(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
+def all_of(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
+    """Several options as one decorator."""
+
     def decorate(command: Command) -> Command:
         for option in reversed(options):
             command = option(command)
@@ -128,7 +133,7 @@ def _all(*options: Callable[[Command], Command]) -> Callable[[Command], Command]
     return decorate
 
 
-choice_options = _all(*_CHOICE)
-talk_options = _all(*_TALK)
-request_options = _all(_PROMPT, *_CHOICE, _OUTPUT, _SET, *_REQUEST, timeout_option, *_TALK)
-compare_options = _all(_PROMPT, *_COMPARE, *_REQUEST, max_cost_option, timeout_option, *_TALK)
+choice_options = all_of(*_CHOICE)
+talk_options = all_of(*_TALK)
+request_options = all_of(_PROMPT, *_CHOICE, _OUTPUT, _SET, *_REQUEST, timeout_option, *_TALK)
+compare_options = all_of(_PROMPT, *_COMPARE, *_REQUEST, max_cost_option, timeout_option, *_TALK)

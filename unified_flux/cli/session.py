@@ -70,7 +70,7 @@ def open_session(
         settings: For `Client`.
     """
     if values.get("verbose"):
-        _log_to_stderr()
+        log_to_stderr()
     config = read_config(values).overridden(overrides or {})
     asked = bool(values.get("sandbox"))
     named = config.get("provider") or config.get("fallback")
@@ -89,7 +89,7 @@ def open_session(
     return session
 
 
-def _log_to_stderr() -> None:
+def log_to_stderr() -> None:
     """Our own log and nobody else's: other libraries' may show headers."""
     log = logging.getLogger("unified_flux")
     log.handlers = [logging.StreamHandler(sys.stderr)]
@@ -99,7 +99,7 @@ def _log_to_stderr() -> None:
 
 def read_config(values: Mapping[str, Any]) -> Config:
     """The settings of this working folder; the provider and model flags win over all."""
-    flags = {name: values.get(name) for name in ("provider", "model")}
+    flags = {name: values.get(name) for name in ("provider", "model", "queue")}
     return configuration.load(registry.names(), arguments=flags)
 
 
@@ -278,7 +278,7 @@ class Compared:
 def open_comparison(values: Mapping[str, Any]) -> Compared:
     """The flags of compare as a comparison; nothing is sent."""
     if values["verbose"]:
-        _log_to_stderr()
+        log_to_stderr()
     config = read_config({})
     policy = Policy.of([*config.policy.allow, *values["allow"]], values["adapt"])
     request = opened(read_request({**values, "model": None}))
