@@ -29,7 +29,7 @@ from generation import ASKED
 from harness import Row, compare, interleave, scratch
 from journal import client_at
 
-from unified_flux import Client, ImageRequest, Money
+from unified_flux import Asked, Client, ImageRequest, Money
 from unified_flux.journal import Journal
 from unified_flux.limits import Limit, Limits, Period
 

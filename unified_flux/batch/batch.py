@@ -127,6 +127,16 @@ class Batch:
         self._totals = self._check.all(read_lines(self.source), each)
         return self._totals
 
+    def require_key(self) -> None:
+        """Told once, rather than by every line.
+
+        Raises:
+            MissingKey: When no provider that may be asked has its key.
+        """
+        clients = self.router.clients
+        if not any(one.emulated or one.config.key(one.provider) for one in clients):
+            clients[0].config.secret(clients[0].provider)
+
     def prepare(
         self,
         each: Callable[[Outcome], None] = lambda _: None,
@@ -148,6 +158,7 @@ class Batch:
         Raises:
             InvalidRequest: When a line cannot be asked, or the file was not checked.
             SpendLimitExceeded: When all together may cost more than `ceiling`.
+            MissingKey: When nobody can be asked.
             OutputError: When pictures cannot go where they are to go.
         """
         totals = self._totals
@@ -158,6 +169,7 @@ class Batch:
                 raise _unfit(totals)
             if ceiling is not None:
                 ceiling.require(totals.most, totals.lines)
+        self.require_key()
         self.places.make()
         self._run = Run(
             lines=read_lines(self.source),

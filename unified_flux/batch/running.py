@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import contextlib
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
@@ -41,6 +43,8 @@ _FOR_ALL = (
     SpendLimitExceeded,
     JournalError,
 )
+# Threads that write pictures to their places.
+SAVERS = 8
 Tell = Callable[[Outcome], None]
 
 
@@ -132,10 +136,23 @@ class Run:
     def run(self) -> Tally:
         """Ask every line, and tell what became of each."""
         self.check.scratch.forget_names()
-        with self.check.router.generate_many(self._asked(), concurrency=self.concurrency) as many:
+        saved: deque[Future[None]] = deque()
+        with (
+            ThreadPoolExecutor(SAVERS) as savers,
+            self.check.router.generate_many(self._asked(), concurrency=self.concurrency) as many,
+        ):
             self._many = many
             for made in cast(Iterator[Made], many):
-                self._end(made)
+                if made.result is None or self.fail_fast or self.ceiling is not None:
+                    # What decides whether the next line is sent is known before it is.
+                    self._end(made)
+                    continue
+                # Most of saving is waiting for the disk; a few at a time wait together.
+                saved.append(savers.submit(self._end, made))
+                if len(saved) > 4 * SAVERS:
+                    saved.popleft().result()
+            while saved:
+                saved.popleft().result()
         for line in self.lines:
             self._told(self._left(line))
         return self.tally
@@ -228,7 +245,6 @@ class Run:
     def _end(self, made: Made) -> None:
         with self._lock:
             line, most = self._under_way.pop(made.number)
-            self._asking.add(most, -1)
         error = made.error
         if made.result is not None:
             outcome = self._save(line, made.result)
@@ -236,9 +252,11 @@ class Run:
             outcome = self._left(line, error)
         else:
             outcome = failed(line.number, line.id, error or UnifiedFluxError("it did not come"))
-        if outcome.charge is not None and not outcome.resumed:
-            # What an earlier run paid is not paid again.
-            self.tally.spent.add(outcome.charge.money)
+        with self._lock:
+            self._asking.add(most, -1)
+            if outcome.charge is not None and not outcome.resumed:
+                # What an earlier run paid is not paid again.
+                self.tally.spent.add(outcome.charge.money)
         self._told(outcome)
         if outcome.error is not None and outcome.status is not Status.STOPPED:
             self._weigh(outcome.error)

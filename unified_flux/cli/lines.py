@@ -108,6 +108,7 @@ class _Command:
                 return self._unfit(self.totals)
             if ceiling is not None:
                 ceiling.require(self.totals.most, self.totals.lines)
+        self.batch.require_key()
         self._ask_first()
         if values.get("submit"):
             from unified_flux.cli.queued import submit

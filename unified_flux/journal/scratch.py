@@ -12,7 +12,7 @@ from unified_flux.errors import JournalError
 from unified_flux.text import safe
 
 # Kilobytes of it that are held in memory; the rest lies in a temporary file.
-_HELD = 16_000
+_HELD = 4_000
 _TABLES = """
 PRAGMA journal_mode = OFF;
 PRAGMA synchronous = OFF;
