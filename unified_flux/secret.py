@@ -1,7 +1,8 @@
-"""A key that shows itself to nobody but the signer."""
+"""Keys and passwords that show themselves to nobody but whoever uses them."""
 
 from __future__ import annotations
 
+import re
 from typing import NoReturn
 
 from unified_flux.errors import ConfigurationError
@@ -52,3 +53,38 @@ class Secret:
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a Secret is never pickled")
+
+
+# An address that is written as it should be; whatever else there is may hold a password anywhere.
+_ADDRESS = re.compile(
+    r"(?P<scheme>postgres(?:ql)?)://(?:(?P<user>[^:@/?#\s]*)(?P<password>:[^@/?#\s]*)?@)?"
+    r"(?P<hosts>(?:[\w.%-]+|\[[\w:.%]+\])?(?::\d+)?(?:,(?:[\w.%-]+|\[[\w:.%]+\])(?::\d+)?)*)"
+    r"(?P<path>/[\w.%~+-]*)?(?:\?[^@#\s]*)?"
+)
+
+
+def shown_address(address: str) -> str:
+    """A database's address as anyone may read it: without its password and its options."""
+    found = _ADDRESS.fullmatch(address.strip())
+    if found is None:
+        return "postgresql://***"
+    user = f"{found['user']}{':***' if found['password'] else ''}@" if found["user"] else ""
+    return f"{found['scheme']}://{user}{found['hosts']}{found['path'] or ''}"
+
+
+class SecretAddress:
+    """The address of a database, whose password shows itself to nobody."""
+
+    __slots__ = ("_text",)
+
+    def __init__(self, text: str) -> None:
+        self._text = text.strip()
+
+    def reveal(self) -> str:
+        """The address itself: for whoever connects."""
+        return self._text
+
+    def __repr__(self) -> str:
+        return shown_address(self._text)
+
+    __str__ = __repr__
