@@ -25,7 +25,7 @@ from unified_flux.effects import Accepted, Intent, Saved, Settled
 from unified_flux.errors import Charged, InvalidRequest, OutcomeUnknown
 from unified_flux.images import Header
 from unified_flux.journal import Journal, database, tables
-from unified_flux.journal.owner import Owner
+from unified_flux.journal.owner import FileOwner as Owner
 from unified_flux.money import Basis
 from unified_flux.record import Record, canonical, draft
 from unified_flux.sandbox.server import SandboxServer
@@ -353,7 +353,7 @@ def test_a_job_belongs_to_a_living_process(tmp_path: Path) -> None:
 def test_a_process_that_was_killed_owns_nothing(tmp_path: Path) -> None:
     """Its lock dies with it, without any word of its own."""
     script = (
-        "import sys, time; from pathlib import Path; from unified_flux.journal.owner import Owner;"
+        "import sys, time; from pathlib import Path; from unified_flux.journal.owner import FileOwner as Owner;"
         "owner = Owner(Path(sys.argv[1])); print(owner.token, flush=True); time.sleep(60)"
     )
     command = [sys.executable, "-c", script, str(tmp_path)]
@@ -464,7 +464,7 @@ def test_sending_is_on_disk_before_the_first_byte_and_accepted_before_the_first_
 def test_many_may_look_at_a_dead_owner_at_once(tmp_path: Path) -> None:
     """Looking takes nothing: no look of one makes the dead seem alive to another."""
     script = (
-        "import os, sys; from pathlib import Path; from unified_flux.journal.owner import Owner;"
+        "import os, sys; from pathlib import Path; from unified_flux.journal.owner import FileOwner as Owner;"
         "owner = Owner(Path(sys.argv[1])); print(owner.token, flush=True); os._exit(0)"
     )
     done = subprocess.run(

@@ -31,9 +31,12 @@ def open_journal(config: Config) -> Journal | None:
     if not config.get("journal.enabled"):
         return None
     return Journal(
-        config.home,
+        config.get("queue") or config.home,
         store_prompts=config.get("journal.store_prompts"),
         wait=config.get("journal.wait"),
+        throttles=config.throttles,
+        held_for=config.get("timeout"),
+        lease=config.get("lease"),
     )
 
 

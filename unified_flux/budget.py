@@ -54,7 +54,7 @@ class Budget:
         card = translation.card
 
         def observed() -> Observed | None:
-            if self.journal is None or not self.journal.path.exists():
+            if self.journal is None or not self.journal.exists():
                 return None
             return self.journal.spending.observed(
                 card.provider, card.model, sandbox=self.is_sandbox(), like=marks(translation)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 import logging
 import random
+import time
 from collections.abc import Container, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -47,6 +48,8 @@ from unified_flux.wire import Job, Phase
 from unified_flux.world import World
 
 _log = logging.getLogger("unified_flux")
+# Seconds for which what was learnt of a model's durations is good enough.
+_LEARNT = 60.0
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,7 @@ class Jobs:
     config: Config
     access: Access
     journal: Journal | None
+    _took: dict[str, tuple[tuple[float, ...], float]] = field(default_factory=dict)
 
     def making(self, asked: Asked, uploads: Uploads | None = None) -> Steps[ImageResult]:
         """The flow of one call of `generate`; `uploads` are shared with other calls."""
@@ -252,7 +256,22 @@ class Jobs:
             pace=self.pace,
             rng=self.rng,
             uploads={} if uploads is None else uploads,
+            durations=self._durations(record.model),
         )
+
+    def _durations(self, model: str) -> tuple[float, ...]:
+        """How long the model's latest jobs took, looked up once a minute."""
+        if self.journal is None or not self._has_journal:
+            return ()
+        found = self._took.get(model)
+        if found is None or time.monotonic() > found[1]:
+            name, sandbox = self.adapter.name, self.access.sandbox
+            # Without them the card says when to ask.
+            took: list[float] = []
+            with contextlib.suppress(JournalError):
+                took = self.journal.durations(name, model, sandbox=sandbox)
+            found = self._took[model] = tuple(took), time.monotonic() + _LEARNT
+        return found[0]
 
     def going_on(self, record: Record, *, resubmit: bool = False) -> Steps[ImageResult]:
         """The flow that takes one up and sees it to its end."""
@@ -284,7 +303,7 @@ class Jobs:
 
     @property
     def _has_journal(self) -> bool:
-        return self.journal is not None and self.journal.path.exists()
+        return self.journal is not None and self.journal.exists()
 
     def _taken(self, record: Record, ask: Ask | None = None, resubmit: bool = False) -> Taken:
         return Taken(

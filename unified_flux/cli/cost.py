@@ -129,7 +129,7 @@ class Told:
 def _read(by: str, since: int, config: Config, journal: Journal, *, sandbox: bool) -> Told:
     from unified_flux.reports import costs
 
-    there = journal.path.exists()
+    there = journal.exists()
     sums = list(journal.spending.sums(by, since, sandbox=sandbox)) if there else []
     # A picture counts under each of its tags, and once in the total.
     once = (
@@ -242,7 +242,7 @@ def _checked(*, sandbox: bool) -> list[Checked]:
             (name, card.model): own(name, card.model, card.family) or card.prices
             for card in adapter.cards
         }
-    books = journal.spending if journal.path.exists() else None
+    books = journal.spending if journal.exists() else None
     known = books.models(sandbox=sandbox) if books else []
     return [
         Checked(
@@ -266,7 +266,7 @@ def limits(sandbox: bool, as_json: bool) -> None:
 
     config, journal = _opened()
     held = Limits(limits=config.limits, rates=config.tariff.rates)
-    there = journal.path.exists()
+    there = journal.exists()
     found = []
     for limit in held.limits:
         used = held.used(limit, journal.spending.spent(limit, sandbox=sandbox) if there else ())

@@ -102,7 +102,7 @@ def _journal() -> str:
         left = len(journal.open_jobs())
     finally:
         journal.close()
-    return f"{journal.path}, {left or 'no'} open {'job' if left == 1 else 'jobs'}" + (
+    return f"{journal.place}, {left or 'no'} open {'job' if left == 1 else 'jobs'}" + (
         ": unified-flux recover" if left else ""
     )
 

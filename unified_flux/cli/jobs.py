@@ -42,9 +42,7 @@ def command(context: click.Context, /, **values: Any) -> None:
     days = values["since"]
     since = 0 if days is None else int(time.time() * 1000 - days * _DAY)
     journal = _journal()
-    found = (
-        journal.jobs(wanted, since=since, limit=values["limit"]) if journal.path.exists() else []
-    )
+    found = journal.jobs(wanted, since=since, limit=values["limit"]) if journal.exists() else []
     if values["as_json"]:
         print_json({"schema_version": 1, "jobs": [_short(record) for record in found]})
     elif found:
@@ -105,7 +103,7 @@ def purge(older_than: float, as_json: bool) -> None:
         raise click.UsageError("--older-than is a number of days from 0 on")
     journal = _journal()
     before = int(time.time() * 1000 - older_than * _DAY)
-    count = journal.purge(before) if journal.path.exists() else 0
+    count = journal.purge(before) if journal.exists() else 0
     if as_json:
         print_json({"schema_version": 1, "purged": count})
     else:
@@ -129,7 +127,7 @@ def _find(job: str) -> tuple[Journal, Record]:
     from unified_flux.text import safe
 
     journal = _journal()
-    record = journal.find(job) if journal.path.exists() else None
+    record = journal.find(job) if journal.exists() else None
     if record is None:
         raise InvalidRequest(
             f"the journal has no job {safe(job, 80)}", next_step="unified-flux jobs lists them."

@@ -106,7 +106,7 @@ def read_config(values: Mapping[str, Any]) -> Config:
 def journalled(name: str) -> Record | None:
     """The journal's record of a job, None where it has none or is off."""
     journal = open_journal(read_config({}))
-    if journal is None or not journal.path.exists():
+    if journal is None or not journal.exists():
         return None
     try:
         return journal.find(name)

@@ -73,7 +73,7 @@ def _providers(values: dict[str, Any], listed: Listed) -> list[str]:
     journal = open_journal(read_config(values))
     if journal is None:
         raise ConfigurationError("the journal is off (journal.enabled = false)")
-    if not journal.path.exists():
+    if not journal.exists():
         return []
     try:
         found = dict.fromkeys(row["provider"] for row in listed(journal))
@@ -129,7 +129,7 @@ def _facts(record: Record) -> dict[str, Any]:
 def _tell_what_stays(values: dict[str, Any], taking: Taking) -> int:
     """Say what only others can go on with: living processes, whose number is returned, and the person."""
     journal = open_journal(read_config(values))
-    if journal is None or not journal.path.exists():
+    if journal is None or not journal.exists():
         return 0
     try:
         busy = sum(journal.works_on(journal.get(row["id"])) for row in journal.open_jobs())

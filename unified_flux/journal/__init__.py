@@ -4,6 +4,7 @@ The only room that knows SQL. docs/journal.md tells the tables to whoever opens 
 """
 
 from unified_flux.journal.database import Row
-from unified_flux.journal.sqlite import FILE, Journal
+from unified_flux.journal.journal import LEASE, Journal
+from unified_flux.journal.sqlite import FILE
 
-__all__ = ["FILE", "Journal", "Row"]
+__all__ = ["FILE", "LEASE", "Journal", "Row"]

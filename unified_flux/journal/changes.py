@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from sqlite3 import Connection
+from dataclasses import dataclass, replace
 from typing import Any
 
 from unified_flux.adapter import charged
 from unified_flux.effects import Accepted, Fact, Intent, Saved, Settled
 from unified_flux.errors import Charged, JournalError
 from unified_flux.journal import redaction
-from unified_flux.journal.database import Row
+from unified_flux.journal.database import Connection, Row
+from unified_flux.journal.pacing import Pace
 from unified_flux.journal.tables import charge_columns, dumps, new_row, sayable, words
 from unified_flux.money import Charge
 from unified_flux.record import Record
@@ -20,7 +20,9 @@ from unified_flux.wire import Job, Phase
 
 # What may be sent, the first time or once more.
 _SENDABLE = frozenset({Phase.PREPARED, Phase.SENDING, Phase.UNKNOWN})
-_STATE = "SELECT number, phase, owner, emulated, destination FROM jobs WHERE id = ?"
+_STATE = (
+    "SELECT number, phase, owner, emulated, destination, provider, sandbox FROM jobs WHERE id = ?"
+)
 NUMBER = "(SELECT number FROM jobs WHERE id = ?)"
 _EVENT = (
     "INSERT INTO events SELECT number, coalesce((SELECT max(turn) FROM events"
@@ -30,9 +32,10 @@ _EVENT = (
 _FIRST_EVENT = "INSERT INTO events VALUES (?, ?, ?, ?, ?)"
 _OUTPUT = (
     "INSERT INTO outputs (number, position, url, sha256, bytes, spooled)"
-    f" VALUES ({NUMBER}, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET url = excluded.url,"
-    " sha256 = coalesce(excluded.sha256, sha256), bytes = coalesce(excluded.bytes, bytes),"
-    " spooled = coalesce(excluded.spooled, spooled)"
+    f" VALUES ({NUMBER}, ?, ?, ?, ?, ?) ON CONFLICT (number, position) DO UPDATE SET"
+    " url = excluded.url, sha256 = coalesce(excluded.sha256, outputs.sha256),"
+    " bytes = coalesce(excluded.bytes, outputs.bytes),"
+    " spooled = coalesce(excluded.spooled, outputs.spooled)"
 )
 
 
@@ -44,33 +47,40 @@ class Hand:
         now: Milliseconds since 1970.
         token: This process's mark.
         store_prompts: Whether a person's words are kept.
+        pace: How fast providers may be asked.
+        slowed: Whether any provider's pace may stand written down.
     """
 
     connection: Connection
     now: int
     token: str
     store_prompts: bool
+    pace: Pace
+    slowed: bool
 
     def insert(self, record: Record, intent: Intent | None = None) -> None:
         """A job that nothing was sent of, or with the intent to send it now."""
+        if intent is not None:
+            self._turn(record.provider, record.sandbox)
         row = new_row(record) | {"owner": self.token, "prepared_at": self.now}
         kept = words(record if self.store_prompts else redaction.redacted(record))
         if intent is not None:
             row |= self._sending()
             kept |= _submit(intent)
-        row["number"] = kept["number"] = number = self._insert("jobs", row)
+        (found,) = self._insert("jobs", row, " RETURNING number")
+        kept["number"] = number = found["number"]
         self._insert("requests", kept)
         self.connection.execute(_FIRST_EVENT, (number, 1, self.now, str(Phase.PREPARED), None))
         if intent is not None:
             told = (number, 2, self.now, str(intent.phase), None)
             self.connection.execute(_FIRST_EVENT, told)
 
-    def update(self, id: str, columns: Mapping[str, Any]) -> None:
-        """Raises JournalError where the job was removed meanwhile."""
+    def update(self, id: str, columns: Mapping[str, Any], tests: str = "true") -> None:
+        """Change a job, where the tests hold. Raises JournalError where it was removed meanwhile."""
         changes = ", ".join(f"{name} = :{name}" for name in columns)
-        query = f"UPDATE jobs SET {changes} WHERE id = :id"
+        query = f"UPDATE jobs SET {changes} WHERE id = :id AND {tests}"
         if not self.connection.execute(query, {**columns, "id": id}).rowcount:
-            raise _gone(id)
+            self.state(id)
 
     def state(self, id: str) -> Row:
         """Where a job stands. Raises JournalError where it was removed meanwhile."""
@@ -129,6 +139,7 @@ class Hand:
             )
         if phase is not Phase.PREPARED:
             return phase
+        self._turn(row["provider"], row["sandbox"])
         self.update(fact.id, self._sending())
         columns = _submit(fact)
         if columns:
@@ -152,7 +163,8 @@ class Hand:
             "notes": self._notes(fact.job),
             **charge_columns(fact.job.charge, Charged.MAYBE),
         }
-        self.update(fact.id, columns)
+        # Who was taken for dead and answers late takes nothing back from the one who went on.
+        self.update(fact.id, columns, "phase <> 'done' AND phase <> 'saved'")
         self._wipe(fact.id)
         return fact.phase
 
@@ -168,15 +180,20 @@ class Hand:
             self.connection.execute(_OUTPUT, (fact.id, position, sayable(url), None, None, None))
         return fact.phase
 
-    def finish(self, done: Settled, saved: Saved) -> None:
-        """Both facts of a picture that was fetched as soon as its job was done, in one change."""
-        self.update(done.id, self._decided(done) | self._in_hand(saved.id))
+    def finish(self, done: Settled, saved: Saved, at: int) -> None:
+        """Both facts of a picture that was fetched as soon as its job was done, in one change.
+
+        Args:
+            at: When it was done.
+        """
+        told = replace(self, now=at)
+        self.update(done.id, told._decided(done) | self._in_hand(saved.id))
         self._wipe(done.id)
         for position, (url, blob) in enumerate(zip(done.urls, saved.blobs, strict=True)):
             if blob is not None:
                 kept = (blob.sha256, blob.size, str(blob.path))
                 self.connection.execute(_OUTPUT, (saved.id, position, sayable(url), *kept))
-        self.event(done.id, done.phase, done.note)
+        told.event(done.id, done.phase, done.note)
         self.event(saved.id, saved.phase, saved.note)
 
     def _decided(self, fact: Settled) -> dict[str, Any]:
@@ -223,10 +240,15 @@ class Hand:
             query = f"UPDATE requests SET submit_body = NULL WHERE number = {NUMBER}"
             self.connection.execute(query, (id,))
 
-    def _insert(self, table: str, row: Mapping[str, Any]) -> int | None:
+    def _insert(self, table: str, row: Mapping[str, Any], returning: str = "") -> Any:
         values = ", ".join(f":{name}" for name in row)
-        query = f"INSERT INTO {table} ({', '.join(row)}) VALUES ({values})"
-        return self.connection.execute(query, row).lastrowid
+        query = f"INSERT INTO {table} ({', '.join(row)}) VALUES ({values}){returning}"
+        return self.connection.execute(query, row)
+
+    def _turn(self, provider: str, sandbox: bool) -> None:
+        """Raises NotYet, before anything is written, where another submit has to wait."""
+        if self.slowed or provider in self.pace.throttles:
+            self.pace.turn(self.connection, self.now, provider, sandbox=sandbox)
 
 
 _CHANGES: Mapping[type[Fact], Callable[[Hand, Any], Phase]] = {

@@ -1,7 +1,7 @@
-"""One SQLite file that many threads and processes write: opened, migrated, committed together.
+"""What a database does for the journal, in whatever dialect: many threads' changes, committed together.
 
-Facts that are ready at the same moment share one transaction and one fsync: whoever holds the lock
-commits for all who wait. What nobody could miss rides along with the next one.
+Facts that are ready at the same moment share one transaction and one wait for the disk: whoever holds
+the lock commits for all who wait. What nobody could miss rides along with the next one.
 """
 
 from __future__ import annotations
@@ -9,33 +9,62 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import sqlite3
 import threading
-import time
 import weakref
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from unified_flux.errors import JournalError, UnifiedFluxError
 from unified_flux.text import safe
 
-Migrations = Sequence[Sequence[str]]
-_log = logging.getLogger("unified_flux")
-Act = Callable[[sqlite3.Connection], Any]
 Row = Mapping[str, Any]
-# STRICT tables came with this one.
-OLDEST_SQLITE = (3, 37, 0)
-# Measured as the cheapest for rows of half a kilobyte (tests/benchmarks/journal.py).
-PAGE = 2048
-# Pages in the write-ahead log before they are moved into the file: about 160 jobs.
-CHECKPOINT = 2000
+Values = Sequence[Any] | Mapping[str, Any]
+OFF = "or turn the journal off (journal.enabled = false)."
+log = logging.getLogger("unified_flux")
+
+
+class Connection(Protocol):
+    """Takes statements with `?` or `:name` in the place of values, in either dialect."""
+
+    def execute(self, query: str, values: Any = ..., /) -> Any:
+        """A cursor whose rows are mappings."""
+
+
+Act = Callable[[Connection], Any]
+
+
+class Owner(Protocol):
+    """This process's mark on the jobs that it works on."""
+
+    token: str
+    pid: int
+
+    def lives(self, token: str, connection: Connection | None = None) -> bool:
+        """Whether the process with this mark is alive, asked within a transaction where there is one."""
+
+    def close(self) -> None:
+        """Let go; what is still marked is anyone's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """What the two say differently in queries.
+
+    Attributes:
+        like: The test of one payload key against a value, with a default where it says nothing.
+        mark: The three values of that test, from the key's steps, the default and the value.
+    """
+
+    like: str
+    mark: Callable[[Sequence[str], Any, Any], tuple[Any, Any, Any]]
 
 
 @dataclass(slots=True, eq=False)
-class _Ticket:
+class Ticket:
     """One change that waits for its transaction."""
 
     act: Act
@@ -45,22 +74,21 @@ class _Ticket:
     error: Exception | None = None
 
 
-# Every file that is open in this process, for the moment of a fork.
+# Every database that is open in this process, for the moment of a fork.
 _EVERY: weakref.WeakSet[Database] = weakref.WeakSet()
 _forking: list[Database] = []
 
 
 def _before_fork() -> None:
-    """SQLite's connections must not be open across a fork: they are opened anew on either side."""
+    """No connection may be open across a fork: they are opened anew on either side."""
     _forking[:] = _EVERY
     for one in _forking:
-        one._lock.acquire()
-        one._shut()
+        one.hold_still()
 
 
 def _after_fork() -> None:
     for one in _forking:
-        one._lock.release()
+        one.move_on()
     _forking.clear()
 
 
@@ -70,7 +98,7 @@ if hasattr(os, "register_at_fork"):
     )
 
 
-class _Refused(Exception):
+class Refused(Exception):
     """One change of a transaction was not possible."""
 
     def __init__(self, error: Exception) -> None:
@@ -78,22 +106,23 @@ class _Refused(Exception):
         self.error = error
 
 
-class Database:
-    """The file and its one connection, opened when it is first needed.
+class Database(ABC):
+    """One connection, opened when it is first needed.
 
-    Args:
-        migrations: What leads from each version of the tables to the next.
-        wait: Seconds to wait for another process's transaction.
+    Attributes:
+        place: Where it is, as a person may read it.
+        path: Its file, None where it is none.
+        slowed: Whether any provider's pace may stand written down in it.
     """
 
-    def __init__(self, path: Path, migrations: Migrations, wait: float) -> None:
-        self.path = path
-        self._migrations = migrations
-        self._wait = wait
+    dialect: Dialect
+    place: str
+    path: Path | None = None
+    slowed = True
+
+    def __init__(self) -> None:
         self._lock = threading.RLock()
-        self._waiting: deque[_Ticket] = deque()
-        self._open: sqlite3.Connection | None = None
-        self._synced: bool | None = None
+        self._waiting: deque[Ticket] = deque()
         _EVERY.add(self)
 
     def write(self, act: Act, *, durable: bool = True) -> Any:
@@ -103,9 +132,9 @@ class Database:
             durable: Whether it must survive a power cut; the death of the process it survives anyhow.
 
         Raises:
-            JournalError: When the file does not take it; then nothing of it is there.
+            JournalError: When the database does not take it; then nothing of it is there.
         """
-        ticket = _Ticket(act, durable)
+        ticket = Ticket(act, durable)
         self._waiting.append(ticket)
         try:
             with self._lock:
@@ -120,23 +149,18 @@ class Database:
             raise ticket.error
         return ticket.value
 
-    @property
-    def is_open(self) -> bool:
-        """Whether the file is open at this moment."""
-        return self._open is not None
-
     def later(self, act: Act) -> None:
-        """Change something with the next transaction, at the latest when the file is read or closed.
+        """Change something with the next transaction, at the latest when it is read or closed.
 
         Only for what may be forgotten with the process; its faults are logged.
         """
-        self._waiting.append(_Ticket(act, durable=False))
+        self._waiting.append(Ticket(act, durable=False))
 
-    def read(self, query: str, values: Sequence[Any] | Mapping[str, Any] = ()) -> list[Row]:
+    def read(self, query: str, values: Values = ()) -> list[Row]:
         """The rows that a query finds.
 
         Raises:
-            JournalError: When the file cannot be read.
+            JournalError: When the database cannot be read.
         """
         rows: list[Row] = self.look(lambda connection: list(connection.execute(query, values)))
         return rows
@@ -145,24 +169,66 @@ class Database:
         """What several queries find together, `asking` being given the connection."""
         with self._lock, self._told():
             self._catch_up()
-            return asking(self._connection())
+            return self._look(asking)
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Let go of it."""
         with self._lock:
-            if self._open is not None:
+            if self.is_open:
                 self._catch_up()
             self._shut()
+
+    def hold_still(self) -> None:
+        """A fork is near: nobody uses a connection, and none is open."""
+        self._lock.acquire()
+        self._shut()
+
+    def move_on(self) -> None:
+        """The fork is over."""
+        self._lock.release()
+
+    @property
+    @abstractmethod
+    def is_open(self) -> bool:
+        """Whether a connection is open at this moment."""
+
+    @abstractmethod
+    def exists(self) -> bool:
+        """Whether there is anything to read; looking makes nothing."""
+
+    @abstractmethod
+    def now(self) -> float:
+        """Seconds since 1970, by the clock that all who share it go by."""
+
+    @abstractmethod
+    def take_owner(self) -> Owner:
+        """A new mark for this process. Raises JournalError where none can be made."""
+
+    @abstractmethod
+    def told(self, error: Exception) -> UnifiedFluxError:
+        """A fault of the database or the system in our words."""
+
+    @abstractmethod
+    def _look(self, asking: Act) -> Any:
+        """`asking` with the connection, the lock being held."""
+
+    @abstractmethod
+    def _transact(self, batch: list[Ticket]) -> None:
+        """All changes in one transaction, each ticket given its value. Raises Refused for one's fault."""
+
+    @abstractmethod
+    def _shut(self) -> None:
+        """Close the connection; it is opened anew when it is needed."""
 
     def _catch_up(self) -> None:
         """Write what was left for later."""
         if self._waiting:
             self._commit([self._waiting.popleft() for _ in range(len(self._waiting))])
 
-    def _commit(self, batch: list[_Ticket]) -> None:
+    def _commit(self, batch: list[Ticket]) -> None:
         try:
             self._transact(batch)
-        except _Refused as refused:
+        except Refused as refused:
             if len(batch) > 1:
                 # The fault of one must not be the others'.
                 for ticket in batch:
@@ -172,7 +238,7 @@ class Database:
         except Exception as error:
             for ticket in batch:
                 ticket.error = self.told(error)
-            _log.info("the journal did not take a change: %s", safe(error, 200))
+            log.info("the journal did not take a change: %s", safe(self.told(error), 200))
         except BaseException:
             for ticket in batch:
                 ticket.error = JournalError("the journal was interrupted while it was written")
@@ -181,178 +247,9 @@ class Database:
             for ticket in batch:
                 ticket.done = True
 
-    def _transact(self, batch: list[_Ticket]) -> None:
-        connection = self._connection()
-        durable = any(ticket.durable for ticket in batch)
-        if durable is not self._synced:
-            connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
-            self._synced = durable
-        with _transaction(connection):
-            for ticket in batch:
-                try:
-                    ticket.value = ticket.act(connection)
-                except Exception as error:
-                    raise _Refused(error) from error
-
-    def _connection(self) -> sqlite3.Connection:
-        if self._open is None:
-            self._open, self._synced = self._opened(), None
-        return self._open
-
-    def _shut(self) -> None:
-        if self._open is not None:
-            with contextlib.suppress(sqlite3.Error):
-                self._open.close()
-        self._open = None
-
-    def _opened(self) -> sqlite3.Connection:
-        if sqlite3.sqlite_version_info < OLDEST_SQLITE:
-            raise JournalError(
-                f"this Python's SQLite is {sqlite3.sqlite_version}; the journal needs 3.37",
-                next_step="Update Python, or turn the journal off (journal.enabled = false).",
-            )
-        self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        _make(self.path)
-        connection = sqlite3.connect(
-            self.path, timeout=self._wait, isolation_level=None, check_same_thread=False
-        )
-        try:
-            connection.row_factory = sqlite3.Row
-            connection.execute(f"PRAGMA page_size = {PAGE}")
-            self._prepare(connection)
-        except BaseException:
-            connection.close()
-            raise
-        return connection
-
-    def _prepare(self, connection: sqlite3.Connection) -> None:
-        self._recognise(connection)
-        self._use_wal(connection)
-        for pragma in ("secure_delete = ON", f"wal_autocheckpoint = {CHECKPOINT}"):  # fmt: skip
-            connection.execute(f"PRAGMA {pragma}")
-        if _version(connection) < len(self._migrations):
-            self._migrate(connection)
-
-    def _recognise(self, connection: sqlite3.Connection) -> None:
-        """Refuse, before anything is changed, what is not ours or not yet ours to understand."""
-        # One look at both: another process may make the tables at this very moment.
-        connection.execute("BEGIN")
-        version = _version(connection)
-        foreign = connection.execute("SELECT 1 FROM sqlite_master").fetchone() and not version
-        connection.execute("ROLLBACK")
-        if foreign:
-            raise JournalError(
-                f"{self.path} is a database of something else; it was not touched",
-                next_step="Move it away, or set another UNIFIED_FLUX_HOME.",
-            )
-        if version > len(self._migrations):
-            raise JournalError(
-                f"the journal {self.path} was written by a newer unified-flux (its tables are of "
-                f"version {version}, this one knows {len(self._migrations)}); nothing was changed",
-                next_step="Update unified-flux, or set another UNIFIED_FLUX_HOME.",
-            )
-
-    def _use_wal(self, connection: sqlite3.Connection) -> None:
-        """Several who open a new file at once are told "locked" without any waiting."""
-        until = time.monotonic() + self._wait
-        while True:
-            try:
-                (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
-            except sqlite3.OperationalError as error:
-                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > until:
-                    raise
-                time.sleep(0.01)
-                continue
-            if mode != "wal":
-                raise JournalError(
-                    f"the disk of {self.path} cannot hold a write-ahead log",
-                    next_step="A network drive cannot; set UNIFIED_FLUX_HOME to a local folder.",
-                )
-            return
-
-    def _migrate(self, connection: sqlite3.Connection) -> None:
-        """Lead the tables forwards, all steps or none; what was there before is kept beside it."""
-        with _transaction(connection):
-            version = _version(connection)
-            if 0 < version < len(self._migrations):
-                self._back_up(version)
-            for step in self._migrations[version:]:
-                for statement in step:
-                    connection.execute(statement)
-            connection.execute(f"PRAGMA user_version = {len(self._migrations)}")
-
-    def _back_up(self, version: int) -> None:
-        """A copy of the file as it was, for the program that wrote it."""
-        day = time.strftime("%Y%m%d-%H%M%S")
-        copy = self.path.with_name(f"{self.path.stem}-version-{version}-{day}.db")
-        _make(copy)
-        with (
-            contextlib.closing(sqlite3.connect(self.path)) as source,
-            contextlib.closing(sqlite3.connect(copy)) as target,
-        ):
-            source.backup(target)
-
-    def told(self, error: Exception) -> UnifiedFluxError:
-        """SQLite's or the system's fault in our words."""
-        return error if isinstance(error, UnifiedFluxError) else _trouble(self.path, error)
-
     @contextlib.contextmanager
     def _told(self) -> Iterator[None]:
         try:
             yield
         except Exception as error:
             raise self.told(error) from error
-
-
-def _make(path: Path) -> None:
-    """An empty file for this user alone, where there is none.
-
-    One that is there is not opened: closing it would drop every lock that SQLite holds on it for
-    this process.
-    """
-    with contextlib.suppress(FileExistsError):
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
-
-
-@contextlib.contextmanager
-def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-        connection.execute("COMMIT")
-    except BaseException:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        raise
-
-
-def _version(connection: sqlite3.Connection) -> int:
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
-    return int(version)
-
-
-_OFF = "or turn the journal off (journal.enabled = false)."
-# What SQLite or the system says → what is wrong, and what to do.
-_TROUBLES = (
-    ("locked", "another program has it locked", "Try again when that one is done."),
-    ("busy", "another program has it locked", "Try again when that one is done."),
-    ("full", "the disk is full", f"Free space there, set another UNIFIED_FLUX_HOME, {_OFF}"),
-    ("no space", "the disk is full", f"Free space there, set another UNIFIED_FLUX_HOME, {_OFF}"),
-    ("readonly", "it may not be written", f"Set another UNIFIED_FLUX_HOME, {_OFF}"),
-    ("read-only", "it may not be written", f"Set another UNIFIED_FLUX_HOME, {_OFF}"),
-    ("unable to open", "it may not be written", f"Set another UNIFIED_FLUX_HOME, {_OFF}"),
-    ("permission", "it may not be written", f"Set another UNIFIED_FLUX_HOME, {_OFF}"),
-    ("not a database", "it is no SQLite file", "Move it away; a new one is begun."),
-    ("malformed", "it is damaged", "Move it away, keep it, and look at it with sqlite3's .recover."),
-)  # fmt: skip
-
-
-def _trouble(path: Path, error: Exception) -> JournalError:
-    said = str(error).lower()
-    for word, what, next_step in _TROUBLES:
-        if word in said:
-            return JournalError(f"the journal {path}: {what}", next_step=next_step)
-    return JournalError(
-        f"the journal {path}: {safe(error, 160)}",
-        next_step=f"Set another UNIFIED_FLUX_HOME, {_OFF}",
-    )

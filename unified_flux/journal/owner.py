@@ -1,4 +1,4 @@
-"""Which processes are alive: each holds a lock that the system lets go of when it dies.
+"""Which processes on this machine are alive: each holds a lock that the system lets go of when it dies.
 
 SQLite's own file locks are used, since they are the same on every system.
 """
@@ -16,7 +16,7 @@ from pathlib import Path
 _STALE = 86_400.0
 
 
-class Owner:
+class FileOwner:
     """This process's mark on the jobs that it works on."""
 
     def __init__(self, folder: Path) -> None:
@@ -41,8 +41,11 @@ class Owner:
                 return
             (self._folder / self.token).unlink(missing_ok=True)
 
-    def lives(self, token: str) -> bool:
-        """Whether the process with this mark is alive; a look only, so that many may look at once."""
+    def lives(self, token: str, connection: object = None) -> bool:
+        """Whether the process with this mark is alive; a look only, so that many may look at once.
+
+        Locks tell it, whatever connection there is.
+        """
         path = self._folder / token
         if token == self.token:
             return True

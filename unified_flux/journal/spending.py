@@ -12,11 +12,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
-from sqlite3 import Connection
 from types import MappingProxyType
 from typing import Any
 
-from unified_flux.journal.database import Database, Row
+from unified_flux.journal.database import Connection, Database, Row
 from unified_flux.journal.sums import DAY, NANO, OPEN, add
 from unified_flux.limits import Limit, Period, Spent
 from unified_flux.money import Basis, Money, decimal_of
@@ -31,7 +30,7 @@ COMPARED = 1000
 NO_MARKS: Mapping[str, tuple[Any, Any]] = MappingProxyType({})
 
 _DOUBTED = "jobs.id = :id AND jobs.outcome <> 'nothing'"
-_SUMS = "sum(jobs) AS jobs, sum(whole) AS whole, sum(nano) AS nano"
+_SUMS = ", ".join(f"CAST(sum({it}) AS BIGINT) AS {it}" for it in ("jobs", "whole", "nano"))
 
 
 def spent(connection: Connection, limit: Limit, now: int, *, sandbox: bool) -> list[Spent]:
@@ -45,7 +44,7 @@ def spent(connection: Connection, limit: Limit, now: int, *, sandbox: bool) -> l
         tests = f"{tests} AND provider = :provider"
     rows = connection.execute(
         " UNION ALL ".join(
-            f"SELECT unit, basis = 'unknown' AS unknown, {_SUMS} FROM {source} WHERE {tests}"
+            f"SELECT unit, basis = 'unknown' AS unknown, {_SUMS} FROM {source} AS one WHERE {tests}"
             " GROUP BY 1, 2 HAVING sum(jobs) > 0"
             for source in ("spending", OPEN)
         ),
@@ -119,10 +118,12 @@ class Spending:
         Args:
             since: The first day (UTC) that counts, in milliseconds since 1970.
         """
-        sources: tuple[tuple[str, str], ...] = tuple((GROUPS[by], it) for it in ("spending", OPEN))
+        sources: tuple[tuple[str, str], ...] = tuple(
+            (GROUPS[by], f"{it} AS one") for it in ("spending", OPEN)
+        )
         if by == "tag":
-            opened = f"{OPEN} LEFT JOIN json_each(tags) AS each ON true"
-            untagged = "(SELECT * FROM spending WHERE NOT is_tagged)"
+            opened = f"{OPEN} AS one LEFT JOIN json_each(tags) AS each ON true"
+            untagged = "(SELECT * FROM spending WHERE NOT is_tagged) AS one"
             sources = (("tag", "tagged"), ("''", untagged), ("coalesce(each.value, '')", opened))
         # No two of them have an outcome and a group in common.
         rows = self._database.read(
@@ -154,7 +155,7 @@ class Spending:
         """Provider and model of everything that was ever paid for."""
         rows = self._database.read(
             " UNION ".join(
-                f"SELECT provider, model FROM {source} WHERE sandbox = :sandbox AND jobs > 0"
+                f"SELECT provider, model FROM {source} AS one WHERE sandbox = :sandbox AND jobs > 0"
                 for source in ("spending", OPEN)
             ),
             {"sandbox": int(sandbox)},
@@ -224,12 +225,13 @@ class Spending:
         sandbox: bool,
         like: Mapping[str, tuple[Any, Any]] = NO_MARKS,
     ) -> list[Row]:
-        marks = [
-            (f"$.{'.'.join(json.dumps(step) for step in key.split('.'))}", default, value)
+        dialect = self._database.dialect
+        tests = f" AND {dialect.like}" * len(like)
+        asked = [
+            part
             for key, (value, default) in like.items()
+            for part in dialect.mark(key.split("."), default, value)
         ]
-        tests = " AND coalesce(json_extract(payload, ?), ?) IS ?" * len(marks)
-        asked = [part for mark in marks for part in mark]
         # Bounded first: for a picture that was never asked for, all bills would be looked through.
         return self._database.read(
             "SELECT charge_nano, charge_unit, quote_nano, quote_unit, quote_basis, prepared_at"
@@ -237,8 +239,8 @@ class Spending:
             " quote_basis, prepared_at FROM jobs"
             " WHERE charge_basis = 'billed' AND charge_nano IS NOT NULL"
             " AND phase IN ('done', 'saved') AND sandbox = ? AND provider = ? AND model = ?"
-            f" ORDER BY number DESC LIMIT {SEARCHED if marks else most})"
-            f"{' JOIN requests USING (number)' if marks else ''}"
+            f" ORDER BY number DESC LIMIT {SEARCHED if like else most}) AS latest"
+            f"{' JOIN requests USING (number)' if like else ''}"
             f" WHERE true{tests} ORDER BY number DESC LIMIT ?",
             (int(sandbox), provider, model, *asked, most),
         )

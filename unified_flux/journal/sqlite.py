@@ -1,405 +1,242 @@
-"""`Journal` in SQLite: what a flow's facts change, and what commands ask."""
+"""The journal in one SQLite file that many threads and processes write: opened, migrated, locked."""
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
-import threading
+import sqlite3
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from sqlite3 import Connection
 from typing import Any
 
-from unified_flux.effects import Fact, Intent, Saved, Settled
-from unified_flux.errors import (
-    Charged,
-    InvalidRequest,
-    JournalError,
-    ProviderError,
-    UnifiedFluxError,
-)
-from unified_flux.journal.changes import NUMBER, Hand
-from unified_flux.journal.database import Database, Row
-from unified_flux.journal.owner import Owner
-from unified_flux.journal.spending import Spending, keep_doubt, spent
-from unified_flux.journal.tables import JOBS, MIGRATIONS, OPEN, read_row, reserved
-from unified_flux.limits import Limits
-from unified_flux.record import UNDECIDED, Record
+from unified_flux.errors import JournalError, UnifiedFluxError
+from unified_flux.journal.database import OFF, Act, Database, Dialect, Refused, Ticket
+from unified_flux.journal.owner import FileOwner
 from unified_flux.text import safe
-from unified_flux.wire import Job, Phase
 
 FILE = "journal.db"
-# Whoever comes to one of these is worked on by nobody any more.
-_ENDS = frozenset({Phase.SAVED, Phase.REFUSED, Phase.FAILED, Phase.UNKNOWN, Phase.CANCELLED})
-_PREPARED = f"SELECT id, owner FROM jobs WHERE {OPEN} AND phase = 'prepared'"
-# A job that ended so gave nothing and cost nothing: asking once more is no double.
-_NOTHING = "(phase IN ('refused', 'failed', 'cancelled') AND charged = 'no')"
-_OUTPUTS = "SELECT * FROM outputs WHERE number = ? ORDER BY position"
-# The records of one wish from which something may come, the oldest first.
-_SAME = (
-    f"{JOBS} WHERE client_request_id = ? AND request_sha256 = ? AND asked = ?"
-    f" AND prepared_at >= ? AND NOT {_NOTHING} ORDER BY number"
-)
+Migrations = Sequence[Sequence[str]]
+# STRICT tables came with this one.
+OLDEST_SQLITE = (3, 37, 0)
+# Measured as the cheapest for rows of half a kilobyte (tests/benchmarks/journal.py).
+PAGE = 2048
+# Pages in the write-ahead log before they are moved into the file: about 160 jobs.
+CHECKPOINT = 2000
 
 
-class Journal:
-    """The record of jobs in one folder; for many threads and processes at once.
+def _mark(steps: Sequence[str], default: Any, value: Any) -> tuple[Any, Any, Any]:
+    return f"$.{'.'.join(json.dumps(step) for step in steps)}", default, value
+
+
+DIALECT = Dialect(like="coalesce(json_extract(payload, ?), ?) IS ?", mark=_mark)
+
+
+class SQLite(Database):
+    """The file and its one connection.
 
     Args:
-        folder: Where the file `journal.db` is; both are made, open to this user alone.
-        store_prompts: Whether prompts are kept, or only their SHA-256 and length.
-        wait: Seconds to wait for another process.
-        clock: Seconds since 1970.
-
-    Every method raises JournalError where the file cannot be read or written.
+        migrations: What leads from each version of the tables to the next.
+        wait: Seconds to wait for another process's transaction.
     """
 
-    def __init__(
-        self,
-        folder: Path,
-        *,
-        store_prompts: bool = True,
-        wait: float = 5.0,
-        clock: Callable[[], float] = time.time,
-    ) -> None:
-        self.path = folder / FILE
-        self._store_prompts = store_prompts
-        self._clock = clock
-        self._database = Database(self.path, MIGRATIONS, wait)
-        self.spending = Spending(self._database, self.now)
-        self._held: set[str] = set()
-        # What waits for the next fact of the same job.
-        self._drafts: dict[str, Record] = {}
-        self._done: dict[str, Settled] = {}
-        self._owner: Owner | None = None
-        self._opening = threading.Lock()
+    dialect = DIALECT
+    path: Path
 
-    def now(self) -> int:
-        """The time of day in milliseconds, as the journal writes it."""
-        return int(self._clock() * 1000)
+    def __init__(self, path: Path, migrations: Migrations, wait: float) -> None:
+        super().__init__()
+        self.path, self.place = path, str(path)
+        self._migrations = migrations
+        self._wait = wait
+        self._open: sqlite3.Connection | None = None
+        self._synced: bool | None = None
 
-    def close(self) -> None:
-        """Let go of the file, and of every job that this process worked on."""
-        self._database.close()
-        if self._owner is not None:
-            self._owner.close()
-            self._owner = None
+    @property
+    def is_open(self) -> bool:
+        """Whether the file is open at this moment."""
+        return self._open is not None
 
-    # What happens to a job.
+    def exists(self) -> bool:
+        """Whether the file is there."""
+        return self.path.exists()
 
-    def prepare(
-        self,
-        records: Sequence[Record],
-        *,
-        same_within: float | None = None,
-        at_once: bool = False,
-        limits: Limits | None = None,
-    ) -> list[Record]:
-        """Write down what is about to be asked for, and reserve what it may cost.
+    def now(self) -> float:
+        """This machine's time of day: all who share a file run on it."""
+        return time.time()
 
-        Args:
-            same_within: Where a record with the same request and client_request_id is younger than
-                so many seconds, that one is returned in the place of the new one.
-            at_once: Whether something comes before the submit. If not, and where nobody can ask for
-                the same twice, a job is written with its intent to pay: till then nothing is lost.
-            limits: Limits that must hold for all new ones together, in the same transaction.
+    def take_owner(self) -> FileOwner:
+        """A mark that is a locked file."""
+        with self._told():
+            return FileOwner(self.path.parent / "owners")
 
-        Raises:
-            SpendLimitExceeded: When a limit does not hold; then nothing is written.
-        """
-        self._take_owner()
-        wished = any(record.client_request_id is not None for record in records)
-        if not (at_once or wished or limits):
-            self._drafts.update({record.id: record for record in records})
-            self._held.update(record.id for record in records)
-            return list(records)
+    def _look(self, asking: Act) -> Any:
+        return asking(self._connection())
 
-        since = None if same_within is None else self.now() - int(same_within * 1000)
-        try:
-            # A power cut may take it: nothing was sent.
-            kept: list[Record] = self._database.write(
-                lambda connection: self._reserve(self._hand(connection), records, since, limits),
-                durable=False,
-            )
-        except BaseException:
-            self._held.difference_update(record.id for record in records)
-            raise
-        return kept
-
-    def _reserve(
-        self, hand: Hand, records: Sequence[Record], since: int | None, limits: Limits | None
-    ) -> list[Record]:
-        made = {record.id: self._same(hand, record, since) for record in records}
-        new = [record for record in records if made[record.id] is None]
-        self._hold_to(limits, hand, new)
-        for record in new:
-            hand.insert(record)
-            # Before anyone else in this process looks: it is in hand.
-            self._held.add(record.id)
-        return [made[record.id] or record for record in records]
-
-    def submit_again(self, record: Record, limits: Limits | None) -> None:
-        """A job of unknown outcome is about to be submitted as a new one, which may cost once more.
-
-        Raises:
-            SpendLimitExceeded: When a limit does not hold for the second submit.
-        """
-
-        def act(connection: Connection) -> None:
-            hand = self._hand(connection)
-            self._hold_to(limits, hand, [record])
-            keep_doubt(connection, record.id, hand.now)
-
-        self._database.write(act)
-
-    def keep(self, fact: Fact) -> None:
-        """Write a fact of a flow down; what costs money to forget is on the disk when this returns."""
-        if isinstance(fact, Settled) and fact.phase is Phase.DONE:
-            # That a job is done its next poll tells as well: this waits for the picture.
-            self._done[fact.id] = fact
-            return
-        draft = self._drafts.pop(fact.id, None)
-        if draft is not None and fact.phase is Phase.CANCELLED:
-            return
-        done = self._done.get(fact.id)
-
-        def act(connection: Connection) -> None:
-            hand = self._hand(connection)
-            if isinstance(fact, Intent) and draft is not None:
-                hand.insert(draft, fact)
-            elif isinstance(fact, Saved) and done is not None and None not in fact.blobs:
-                hand.finish(done, fact)
-            else:
-                if done is not None:
-                    hand.keep(done)
-                hand.keep(fact)
-
-        self._database.write(act)
-        self._done.pop(fact.id, None)
-        if fact.phase in _ENDS and not (isinstance(fact, Saved) and None in fact.blobs):
-            self._held.discard(fact.id)
-
-    def delivered(self, id: str, position: int, path: Path) -> None:
-        """A picture was copied to where it was asked for."""
-
-        def act(connection: Connection) -> None:
-            self._hand(connection).delivered(id, position, str(path))
-
-        # Whoever finds the file and not this note sees by its bytes that it is the one.
-        if self._database.is_open:
-            self._database.later(act)
-        else:
-            self._database.write(act)
-            self.close()
-
-    def claim(self, id: str) -> bool:
-        """Take a job over, where no living process works on it; False where one does."""
-        token = self._take_owner().token
-
-        def act(connection: Connection) -> bool:
-            hand = self._hand(connection)
-            if self._works_on(hand.state(id)["owner"], id):
-                return False
-            hand.update(id, {"owner": token})
-            self._held.add(id)
-            return True
-
-        return bool(self._database.write(act, durable=False))
-
-    def release(self, ids: Iterable[str]) -> None:
-        """Let go of jobs that this process did not bring to an end; what was never sent is cancelled."""
-        mine = self._held & set(ids)
-        self._held.difference_update(mine)
-        # Of a draft nothing was sent, and nothing is on disk.
-        left = [id for id in mine if self._drafts.pop(id, None) is None]
-        if not left:
-            return
-        done = [self._done.pop(id) for id in left if id in self._done]
-
-        def act(connection: Connection) -> None:
-            hand = self._hand(connection)
-            for fact in done:
-                hand.keep(fact)
-            for id in left:
-                hand.let_go(id)
-
-        self._database.write(act, durable=False)
-
-    def close_job(self, id: str, error: UnifiedFluxError) -> None:
-        """Nobody will ever bring it; `error` says why, and whether it was charged."""
-        phase = Phase.REFUSED if error.charged is Charged.NO else Phase.FAILED
-        self.keep(Settled(phase, None, error.message, id=id, error=error))
-
-    def resolve(self, id: str, *, charged: bool) -> Record:
-        """The person's own word on a job that nobody here can decide; the job as it is then.
-
-        Raises:
-            InvalidRequest: When it is decided, or a living process works on it.
-        """
-        record = self.get(id)
-        if record.phase not in UNDECIDED:
-            raise InvalidRequest(
-                f"the job {record.name} is {record.phase}: there is nothing to resolve"
-            )
-        if not self.claim(id):
-            raise InvalidRequest(f"a process is at work on the job {record.name}")
-        word = "charged, and no picture came" if charged else "not charged"
-        error = ProviderError(
-            f"resolved by hand: {word}",
-            charged=Charged.YES if charged else Charged.NO,
-            next_step="Nothing is left to do here; ask anew for another picture.",
-        )
-        self.close_job(id, error)
-        return self.get(id)
-
-    def purge(self, before: int) -> int:
-        """Remove what ended before that time (milliseconds); how many jobs that were."""
-
-        def act(connection: Connection) -> int:
-            gone = [
-                row["number"]
-                for row in connection.execute(
-                    f"SELECT number FROM jobs WHERE prepared_at < ? AND phase <> 'unknown' AND NOT {OPEN}",
-                    (before,),
-                )
-            ]
-            for number in gone:
-                for table in ("jobs", "requests", "outputs", "events"):
-                    connection.execute(f"DELETE FROM {table} WHERE number = ?", (number,))
-            return len(gone)
-
-        count: int = self._database.write(act)
-        return count
-
-    # What is asked.
-
-    def find(self, name: str) -> Record | None:
-        """The job that a person means: our id or its beginning, or `provider/model/id`.
-
-        Raises:
-            InvalidRequest: When several begin so.
-        """
-        job = Job.parse(name)
-        if job is not None:
-            query = "SELECT id FROM jobs WHERE job = ? AND provider = ? LIMIT 2"
-            found = self._database.read(query, (job.id, job.provider))
-        else:
-            query = "SELECT id FROM jobs WHERE id = ?1 OR (id > ?1 AND id < ?1 || '~') LIMIT 2"
-            found = self._database.read(query, (name.lower(),)) if name else []
-        if len(found) > 1:
-            raise InvalidRequest(
-                f"several jobs of the journal are called {safe(name, 80)}",
-                next_step="unified-flux jobs lists them; say more letters.",
-            )
-        return self.get(found[0]["id"]) if found else None
-
-    def get(self, id: str) -> Record:
-        """One job by its whole id."""
-        rows = self._database.read(f"{JOBS} WHERE id = ?", (id,))
-        if not rows:
-            raise JournalError(f"the journal has no job {safe(id, 60)} any more")
-        return read_row(rows[0], self._outputs_of(rows[0]["number"]))
-
-    def events(self, id: str) -> list[Row]:
-        """What happened to a job, in order: at, phase, note."""
-        query = "SELECT at, phase, note FROM events WHERE number = ? ORDER BY turn"
-        return self._database.read(query.replace("?", NUMBER), (id,))
-
-    def open_jobs(self) -> list[Row]:
-        """What has to be gone on with, oldest first: id, provider, place."""
-        return self._database.read(
-            f"SELECT id, provider, place FROM jobs WHERE {OPEN} ORDER BY number"
-        )
-
-    def undelivered(self) -> set[str]:
-        """The files in the spool that somebody has still to write to their places."""
-        rows = self._database.read(
-            f"SELECT spooled FROM outputs JOIN jobs USING (number) WHERE {OPEN} AND spooled IS NOT NULL"
-        )
-        return {row["spooled"] for row in rows}
-
-    def done_jobs(self, since: int = 0) -> list[Row]:
-        """What has pictures at addresses that are known: id, provider, place."""
-        return self._database.read(
-            "SELECT id, provider, place FROM jobs WHERE phase IN ('done', 'saved')"
-            " AND prepared_at >= ? ORDER BY number",
-            (since,),
-        )
-
-    def jobs(self, wanted: Mapping[str, Any], *, since: int = 0, limit: int = -1) -> list[Record]:
-        """The newest jobs whose columns `phase`, `provider`, `model`, `sandbox` are as wanted."""
-        tests = "".join(f" AND {column} = :{column}" for column in sorted(wanted))
-        rows = self._database.read(
-            f"{JOBS} WHERE prepared_at >= :since{tests} ORDER BY number DESC LIMIT :limit",
-            {**wanted, "since": since, "limit": limit},
-        )
-        return [read_row(row, self._outputs_of(row["number"])) for row in rows]
-
-    def has_same(self, record: Record, within: float) -> bool:
-        """Whether a record for the same wish is younger than so many seconds, see `prepare`."""
-        since = self.now() - int(within * 1000)
-        wish = (record.client_request_id, record.digest, record.asked, since)
-        return bool(self._database.read(_SAME, wish))
-
-    def knows_wish(self, client_request_id: str) -> bool:
-        """Whether anything was ever asked for under this id: most often not, and soon told."""
-        query = "SELECT 1 FROM jobs WHERE client_request_id = ? LIMIT 1"
-        return bool(self._database.read(query, (client_request_id,)))
-
-    def works_on(self, record: Record) -> bool:
-        """Whether a living process works on it at this moment."""
-        return self._works_on(record.owner, record.id)
-
-    # What these share.
-
-    def _works_on(self, owner: str | None, id: str) -> bool:
-        if owner is None:
-            return False
-        mine = self._take_owner()
-        return id in self._held if owner == mine.token else mine.lives(owner)
-
-    def _take_owner(self) -> Owner:
-        """This process's mark; a forked child begins with one of its own, and holds nothing."""
-        with self._opening:
-            if self._owner is not None and self._owner.pid != os.getpid():
-                self._owner, self._held, self._drafts, self._done = None, set(), {}, {}
-            if self._owner is None:
+    def _transact(self, batch: list[Ticket]) -> None:
+        connection = self._connection()
+        durable = any(ticket.durable for ticket in batch)
+        if durable is not self._synced:
+            connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
+            self._synced = durable
+        with _transaction(connection):
+            for ticket in batch:
                 try:
-                    self._owner = Owner(self.path.parent / "owners")
+                    ticket.value = ticket.act(connection)
                 except Exception as error:
-                    raise self._database.told(error) from error
-            return self._owner
+                    raise Refused(error) from error
 
-    def _hold_to(self, limits: Limits | None, hand: Hand, new: Sequence[Record]) -> None:
-        """Nobody else reserves while this looks: the transaction has the file to itself."""
-        if limits is None or not new:
+    def _connection(self) -> sqlite3.Connection:
+        if self._open is None:
+            self._open, self._synced = self._opened(), None
+        return self._open
+
+    def _shut(self) -> None:
+        if self._open is not None:
+            with contextlib.suppress(sqlite3.Error):
+                self._open.close()
+        self._open = None
+
+    def _opened(self) -> sqlite3.Connection:
+        if sqlite3.sqlite_version_info < OLDEST_SQLITE:
+            raise JournalError(
+                f"this Python's SQLite is {sqlite3.sqlite_version}; the journal needs 3.37",
+                next_step="Update Python, or turn the journal off (journal.enabled = false).",
+            )
+        self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        _make(self.path)
+        connection = sqlite3.connect(
+            self.path, timeout=self._wait, isolation_level=None, check_same_thread=False
+        )
+        try:
+            connection.row_factory = sqlite3.Row
+            connection.execute(f"PRAGMA page_size = {PAGE}")
+            self._prepare(connection)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _prepare(self, connection: sqlite3.Connection) -> None:
+        self._recognise(connection)
+        self._use_wal(connection)
+        for pragma in ("secure_delete = ON", f"wal_autocheckpoint = {CHECKPOINT}"):  # fmt: skip
+            connection.execute(f"PRAGMA {pragma}")
+        if _version(connection) < len(self._migrations):
+            self._migrate(connection)
+
+    def _recognise(self, connection: sqlite3.Connection) -> None:
+        """Refuse, before anything is changed, what is not ours or not yet ours to understand."""
+        # One look at both: another process may make the tables at this very moment.
+        connection.execute("BEGIN")
+        version = _version(connection)
+        foreign = connection.execute("SELECT 1 FROM sqlite_master").fetchone() and not version
+        connection.execute("ROLLBACK")
+        if foreign:
+            raise JournalError(
+                f"{self.path} is a database of something else; it was not touched",
+                next_step="Move it away, or set another UNIFIED_FLUX_HOME.",
+            )
+        if version > len(self._migrations):
+            raise JournalError(
+                f"the journal {self.path} was written by a newer unified-flux (its tables are of "
+                f"version {version}, this one knows {len(self._migrations)}); nothing was changed",
+                next_step="Update unified-flux, or set another UNIFIED_FLUX_HOME.",
+            )
+
+    def _use_wal(self, connection: sqlite3.Connection) -> None:
+        """Several who open a new file at once are told "locked" without any waiting."""
+        until = time.monotonic() + self._wait
+        while True:
+            try:
+                (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > until:
+                    raise
+                time.sleep(0.01)
+                continue
+            if mode != "wal":
+                raise JournalError(
+                    f"the disk of {self.path} cannot hold a write-ahead log",
+                    next_step="A network drive cannot; set UNIFIED_FLUX_HOME to a local folder.",
+                )
             return
-        prepared = hand.connection.execute(_PREPARED).fetchall()
-        # Nothing is reserved for who died before it sent anything; each process is asked after once.
-        others = {row["owner"] for row in prepared} - {None, hand.token}
-        alive = {owner for owner in others if self._take_owner().lives(owner)}
-        for id, owner in prepared:
-            if not (id in self._held if owner == hand.token else owner in alive):
-                hand.cancel(id)
-        asked = [reserved(record.quote) for record in new]
-        for limit in limits.limits:
-            before = spent(hand.connection, limit, hand.now, sandbox=new[0].sandbox)
-            limits.check(limit, before, asked)
 
-    def _outputs_of(self, number: int) -> list[Row]:
-        return self._database.read(_OUTPUTS, (number,))
+    def _migrate(self, connection: sqlite3.Connection) -> None:
+        """Lead the tables forwards, all steps or none; what was there before is kept beside it."""
+        with _transaction(connection):
+            version = _version(connection)
+            if 0 < version < len(self._migrations):
+                self._back_up(version)
+            for step in self._migrations[version:]:
+                for statement in step:
+                    connection.execute(statement)
+            connection.execute(f"PRAGMA user_version = {len(self._migrations)}")
 
-    def _same(self, hand: Hand, record: Record, since: int | None) -> Record | None:
-        """The record that was made before for the same wish, as long as something may come of it."""
-        if since is None or record.client_request_id is None:
-            return None
-        wish = (record.client_request_id, record.digest, record.asked, since)
-        rows = hand.connection.execute(_SAME, wish).fetchall()
-        for row in rows:
-            if row["phase"] != Phase.PREPARED or self._works_on(row["owner"], row["id"]):
-                return read_row(row, [])
-            hand.cancel(row["id"])
-        return None
+    def _back_up(self, version: int) -> None:
+        """A copy of the file as it was, for the program that wrote it."""
+        day = time.strftime("%Y%m%d-%H%M%S")
+        copy = self.path.with_name(f"{self.path.stem}-version-{version}-{day}.db")
+        _make(copy)
+        with (
+            contextlib.closing(sqlite3.connect(self.path)) as source,
+            contextlib.closing(sqlite3.connect(copy)) as target,
+        ):
+            source.backup(target)
 
-    def _hand(self, connection: Connection) -> Hand:
-        return Hand(connection, self.now(), self._take_owner().token, self._store_prompts)
+    def told(self, error: Exception) -> UnifiedFluxError:
+        """SQLite's or the system's fault in our words."""
+        return error if isinstance(error, UnifiedFluxError) else _trouble(self.path, error)
+
+
+def _make(path: Path) -> None:
+    """An empty file for this user alone, where there is none.
+
+    One that is there is not opened: closing it would drop every lock that SQLite holds on it for
+    this process.
+    """
+    with contextlib.suppress(FileExistsError):
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+
+
+@contextlib.contextmanager
+def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    return int(version)
+
+
+# What SQLite or the system says → what is wrong, and what to do.
+_TROUBLES = (
+    ("locked", "another program has it locked", "Try again when that one is done."),
+    ("busy", "another program has it locked", "Try again when that one is done."),
+    ("full", "the disk is full", f"Free space there, set another UNIFIED_FLUX_HOME, {OFF}"),
+    ("no space", "the disk is full", f"Free space there, set another UNIFIED_FLUX_HOME, {OFF}"),
+    ("readonly", "it may not be written", f"Set another UNIFIED_FLUX_HOME, {OFF}"),
+    ("read-only", "it may not be written", f"Set another UNIFIED_FLUX_HOME, {OFF}"),
+    ("unable to open", "it may not be written", f"Set another UNIFIED_FLUX_HOME, {OFF}"),
+    ("permission", "it may not be written", f"Set another UNIFIED_FLUX_HOME, {OFF}"),
+    ("not a database", "it is no SQLite file", "Move it away; a new one is begun."),
+    ("malformed", "it is damaged", "Move it away, keep it, and look at it with sqlite3's .recover."),
+)  # fmt: skip
+
+
+def _trouble(path: Path, error: Exception) -> JournalError:
+    said = str(error).lower()
+    for word, what, next_step in _TROUBLES:
+        if word in said:
+            return JournalError(f"the journal {path}: {what}", next_step=next_step)
+    return JournalError(
+        f"the journal {path}: {safe(error, 160)}",
+        next_step=f"Set another UNIFIED_FLUX_HOME, {OFF}",
+    )

@@ -35,34 +35,49 @@ _TAGGED = {
     "basis": "{0}.cost_basis",
     "day": "{0}.day",
 }
-_ADDED = (
+PLAIN = (
     "project TEXT",
     "tags TEXT NOT NULL DEFAULT '[]'",
     "quote_kind TEXT",
     "quote_source TEXT",
     "quote_as_of TEXT",
     "reserve_nano INTEGER",
-    f"day INTEGER GENERATED ALWAYS AS (prepared_at / {DAY}) VIRTUAL",
-    "outcome TEXT GENERATED ALWAYS AS (CASE"
-    " WHEN phase IN ('done', 'saved') THEN 'done'"
-    " WHEN phase = 'prepared' THEN 'reserved'"
-    " WHEN phase = 'cancelled' OR charged = 'no' THEN 'nothing'"
-    " WHEN phase IN ('sending', 'accepted') THEN 'running'"
-    " WHEN phase = 'unknown' THEN 'unknown' ELSE 'failed' END) VIRTUAL",
-    # One comparison after the other: SQLite makes a table of every list of more than two.
-    "settled INTEGER GENERATED ALWAYS AS (phase <> 'prepared' AND phase <> 'sending'"
-    " AND phase <> 'accepted' AND phase <> 'cancelled'"
-    " AND (charged <> 'no' OR phase IN ('done', 'saved'))) VIRTUAL",
-    # Of a job that still runs a first figure may be too low: then what was reserved stays.
-    "held INTEGER GENERATED ALWAYS AS (charge_nano IS NULL OR (phase = 'accepted'"
-    " AND charge_unit IS quote_unit AND charge_nano < coalesce(reserve_nano, 0))) VIRTUAL",
-    "cost_nano INTEGER GENERATED ALWAYS AS"
-    " (CASE WHEN held THEN reserve_nano ELSE charge_nano END) VIRTUAL",
-    "cost_unit TEXT GENERATED ALWAYS AS (CASE WHEN NOT held THEN charge_unit"
-    " WHEN reserve_nano IS NOT NULL THEN quote_unit ELSE '' END) VIRTUAL",
-    "cost_basis TEXT GENERATED ALWAYS AS (CASE WHEN NOT held THEN charge_basis"
-    " WHEN reserve_nano IS NOT NULL THEN quote_basis ELSE 'unknown' END) VIRTUAL",
 )
+# What the database works out: kind and expression; {same} is how it compares what may be null.
+WORKED_OUT: Mapping[str, tuple[str, str]] = {
+    "day": ("INTEGER", f"prepared_at / {DAY}"),
+    "outcome": (
+        "TEXT",
+        "CASE WHEN phase IN ('done', 'saved') THEN 'done'"
+        " WHEN phase = 'prepared' THEN 'reserved'"
+        " WHEN phase = 'cancelled' OR charged = 'no' THEN 'nothing'"
+        " WHEN phase IN ('sending', 'accepted') THEN 'running'"
+        " WHEN phase = 'unknown' THEN 'unknown' ELSE 'failed' END",
+    ),
+    # One comparison after the other: SQLite makes a table of every list of more than two.
+    "settled": (
+        "INTEGER",
+        "phase <> 'prepared' AND phase <> 'sending' AND phase <> 'accepted'"
+        " AND phase <> 'cancelled' AND (charged <> 'no' OR phase IN ('done', 'saved'))",
+    ),
+    # Of a job that still runs a first figure may be too low: then what was reserved stays.
+    "held": (
+        "INTEGER",
+        "charge_nano IS NULL OR (phase = 'accepted' AND charge_unit {same} quote_unit"
+        " AND charge_nano < coalesce(reserve_nano, 0))",
+    ),
+    "cost_nano": ("INTEGER", "CASE WHEN held THEN reserve_nano ELSE charge_nano END"),
+    "cost_unit": (
+        "TEXT",
+        "CASE WHEN NOT held THEN charge_unit"
+        " WHEN reserve_nano IS NOT NULL THEN quote_unit ELSE '' END",
+    ),
+    "cost_basis": (
+        "TEXT",
+        "CASE WHEN NOT held THEN charge_basis"
+        " WHEN reserve_nano IS NOT NULL THEN quote_basis ELSE 'unknown' END",
+    ),
+}
 
 # The first test is what the index `jobs_open` begins with: so SQLite sees that it has all of these.
 _UNSETTLED = (
@@ -70,19 +85,23 @@ _UNSETTLED = (
     " AND phase <> 'done' AND outcome <> 'nothing'"
 )
 # The columns that a job's row in the sums is made of.
-_BASES = (
+BASES = (
     "phase, charged, charge_nano, charge_unit, charge_basis, reserve_nano, quote_unit, quote_basis,"
     " sandbox, prepared_at, provider, model, project, tags"
 )
-_MOVED = " OR ".join(
-    f"({said.format('OLD')}) IS NOT ({said.format('NEW')})"
-    for said in ("{0}.settled", *_SPENDING.values(), "{0}.tags", "{0}.cost_nano")
-)
 # Sums in whole units and billionths apart: no sum of either leaves SQLite's integers.
 _COUNTED = """
-    ON CONFLICT DO UPDATE SET jobs = jobs + 1, whole = whole + excluded.whole,
-      nano = nano + excluded.nano
+    ON CONFLICT ({keys}) DO UPDATE SET jobs = {table}.jobs + 1,
+      whole = {table}.whole + excluded.whole, nano = {table}.nano + excluded.nano
 """
+
+
+def moved(differs: str) -> str:
+    """Whether a job counts otherwise than it did; `differs` compares what may be null."""
+    return " OR ".join(
+        f"({said.format('OLD')}) {differs} ({said.format('NEW')})"
+        for said in ("{0}.settled", *_SPENDING.values(), "{0}.tags", "{0}.cost_nano")
+    )
 
 
 def _parts(key: Mapping[str, str], row: str) -> str:
@@ -103,10 +122,13 @@ def add(row: str, tests: str, day: str = "{0}.day", jobs: str = "") -> tuple[str
     spending, tagged = _SPENDING | {"day": day}, _TAGGED | {"day": day}
     source = f" FROM {jobs}" if jobs else ""
     tags = f"{source}{',' if jobs else ' FROM'} json_each({row}.tags) AS tag"
-    return (
-        f"INSERT INTO spending SELECT {_parts(spending, row)}{source} WHERE {tests} {_COUNTED}",
-        f"INSERT INTO tagged SELECT {_parts(tagged, row)}{tags} WHERE {tests} {_COUNTED}",
+    sources = {"spending": (spending, source), "tagged": (tagged, tags)}
+    one, other = (
+        f"INSERT INTO {table} SELECT {_parts(key, row)}{read} WHERE {tests}"
+        f" {_COUNTED.format(table=table, keys=', '.join(key))}"
+        for table, (key, read) in sources.items()
     )
+    return one, other
 
 
 def _take(table: str, key: Mapping[str, str]) -> str:
@@ -133,19 +155,28 @@ def _table(name: str, key: Mapping[str, str]) -> str:
     )
 
 
-_ADD = "; ".join(add("NEW", "NEW.settled"))
-_TAKE = _take("spending", _SPENDING) + _take("tagged", _TAGGED)
-MIGRATION = (
-    *(f"ALTER TABLE jobs ADD COLUMN {column}" for column in _ADDED),
-    _table("spending", _SPENDING),
-    _table("tagged", _TAGGED),
-    *add("jobs", "jobs.settled", jobs="jobs"),
-    f"CREATE TRIGGER spending_begins AFTER INSERT ON jobs WHEN NEW.settled BEGIN {_ADD}; END",
-    f"CREATE TRIGGER spending_moves AFTER UPDATE OF {_BASES} ON jobs"
-    f" WHEN (OLD.settled OR NEW.settled) AND ({_MOVED})"
-    f" BEGIN {_TAKE} {_ADD}; END",
+TABLES = (_table("spending", _SPENDING), _table("tagged", _TAGGED))
+# What the triggers do for a job as it is now, and for the same as it was.
+ADD = "; ".join(add("NEW", "NEW.settled")) + ";"
+TAKE = _take("spending", _SPENDING) + _take("tagged", _TAGGED)
+BILLED = (
     "CREATE INDEX jobs_billed ON jobs (sandbox, provider, model, number)"
-    " WHERE charge_basis = 'billed' AND charge_nano IS NOT NULL AND phase IN ('done', 'saved')",
+    " WHERE charge_basis = 'billed' AND charge_nano IS NOT NULL AND phase IN ('done', 'saved')"
+)
+MIGRATION = (
+    *(f"ALTER TABLE jobs ADD COLUMN {column}" for column in PLAIN),
+    *(
+        f"ALTER TABLE jobs ADD COLUMN {name} {kind}"
+        f" GENERATED ALWAYS AS ({said.format(same='IS')}) VIRTUAL"
+        for name, (kind, said) in WORKED_OUT.items()
+    ),
+    *TABLES,
+    *add("jobs", "jobs.settled", jobs="jobs"),
+    f"CREATE TRIGGER spending_begins AFTER INSERT ON jobs WHEN NEW.settled BEGIN {ADD} END",
+    f"CREATE TRIGGER spending_moves AFTER UPDATE OF {BASES} ON jobs"
+    f" WHEN (OLD.settled OR NEW.settled) AND ({moved('IS NOT')})"
+    f" BEGIN {TAKE} {ADD} END",
+    BILLED,
 )
 
 # What is not settled, as rows of `spending` and of `tagged`.

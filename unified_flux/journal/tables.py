@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from unified_flux.errors import Charged
+from unified_flux.journal import sums
 from unified_flux.journal.spending import tags_text
-from unified_flux.journal.sums import MIGRATION
 from unified_flux.money import Basis, Charge, Money
 from unified_flux.pricing import Kind, Quote
 from unified_flux.record import Kept, Record
@@ -29,7 +29,7 @@ OPEN = (
     " OR (phase = 'saved' AND destination IS NOT NULL AND delivered_at IS NULL))"
 )
 
-_FIRST = (
+TABLES = (
     """
     CREATE TABLE jobs (
       number INTEGER PRIMARY KEY,
@@ -106,10 +106,14 @@ _FIRST = (
       PRIMARY KEY (number, turn)
     ) STRICT, WITHOUT ROWID
     """,
+)
+INDEXES = (
     f"CREATE INDEX jobs_open ON jobs (number) WHERE {OPEN}",
     "CREATE INDEX jobs_theirs ON jobs (job) WHERE job IS NOT NULL",
     "CREATE INDEX jobs_same ON jobs (client_request_id, request_sha256, asked)"
     " WHERE client_request_id IS NOT NULL",
+)
+_EVENTS_ONLY_GROW = (
     """
     CREATE TRIGGER events_stand BEFORE UPDATE ON events
     BEGIN SELECT RAISE(ABORT, 'events are append-only'); END
@@ -120,10 +124,28 @@ _FIRST = (
     BEGIN SELECT RAISE(ABORT, 'events go with their job alone'); END
     """,
 )
+# How fast providers may be asked, and what of theirs is under way; times in millionths of a second.
+PACES = (
+    """
+    CREATE TABLE throttles (
+      provider TEXT NOT NULL,
+      sandbox INTEGER NOT NULL,
+      next_at INTEGER NOT NULL,
+      slow_until INTEGER NOT NULL,
+      PRIMARY KEY (provider, sandbox)
+    ) STRICT, WITHOUT ROWID
+    """,
+    "CREATE INDEX jobs_under_way ON jobs (provider, sandbox, sending_at)"
+    " WHERE phase IN ('sending', 'accepted', 'unknown')",
+)
 # Everything that a record holds, but for its pictures.
 JOBS = "SELECT * FROM jobs JOIN requests USING (number)"
 # MIGRATIONS[v] leads from version v to v + 1.
-MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, MIGRATION)
+MIGRATIONS: tuple[tuple[str, ...], ...] = (
+    (*TABLES, *INDEXES, *_EVENTS_ONLY_GROW),
+    sums.MIGRATION,
+    PACES,
+)
 
 
 _ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), sort_keys=True, default=str)
@@ -135,7 +157,7 @@ def dumps(found: Any) -> str:
 
 
 def sayable(text: str) -> str:
-    """A stranger's text as SQLite can hold it: half an emoji becomes its escape."""
+    """A stranger's text as any database can hold it: half an emoji becomes its escape."""
     return text.encode("utf-8", "backslashreplace").decode()
 
 
