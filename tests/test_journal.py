@@ -24,7 +24,7 @@ from unified_flux.config import Config
 from unified_flux.effects import Accepted, Intent, Saved, Settled
 from unified_flux.errors import Charged, InvalidRequest, OutcomeUnknown
 from unified_flux.images import Header
-from unified_flux.journal import Journal, database, tables
+from unified_flux.journal import Journal, sqlite, tables
 from unified_flux.journal.owner import FileOwner as Owner
 from unified_flux.money import Basis
 from unified_flux.record import Record, canonical, draft
@@ -286,14 +286,14 @@ def test_an_older_journal_is_led_forwards_with_a_copy_of_it(
     journal.prepare([record()], at_once=True)
     journal.close()
     added = ("ALTER TABLE jobs ADD COLUMN tag TEXT",)
-    newer = database.Database(journal.path, (*tables.MIGRATIONS, added), 1.0)
+    newer = sqlite.SQLite(journal.path, (*tables.MIGRATIONS, added), 1.0)
     assert newer.read("SELECT id, tag FROM jobs")[0]["tag"] is None
     newer.close()
-    (copy,) = journal.path.parent.glob("journal-version-2-*.db")
+    (copy,) = journal.path.parent.glob("journal-version-3-*.db")
     assert stat.S_IMODE(copy.stat().st_mode) == 0o600
     with contextlib.closing(sqlite3.connect(copy)) as old:
         assert old.execute("SELECT id FROM jobs").fetchall() == [("job1",)]
-        assert old.execute("PRAGMA user_version").fetchone() == (2,)
+        assert old.execute("PRAGMA user_version").fetchone() == (3,)
 
 
 def test_a_migration_that_fails_changes_nothing(journal: Journal) -> None:
@@ -301,11 +301,11 @@ def test_a_migration_that_fails_changes_nothing(journal: Journal) -> None:
     journal.prepare([record()], at_once=True)
     journal.close()
     bad = ("ALTER TABLE jobs ADD COLUMN tag TEXT", "NONSENSE")
-    newer = database.Database(journal.path, (*tables.MIGRATIONS, bad), 1.0)
+    newer = sqlite.SQLite(journal.path, (*tables.MIGRATIONS, bad), 1.0)
     with pytest.raises(JournalError):
         newer.read("SELECT 1")
     newer.close()
-    assert rows(journal, "PRAGMA user_version") == [(2,)]
+    assert rows(journal, "PRAGMA user_version") == [(3,)]
     assert journal.get("job1").phase is Phase.PREPARED
 
 
