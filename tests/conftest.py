@@ -6,6 +6,7 @@ import io
 import ipaddress
 import logging
 import os
+import secrets
 import socket
 import struct
 import zlib
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from postgres import Postgres, programs
 
 from unified_flux import registry
 from unified_flux.sandbox.server import SandboxServer, new_key
@@ -122,3 +124,20 @@ def jpeg() -> bytes:
     kept = io.BytesIO()
     Image.new("RGB", (80, 60), "teal").save(kept, "JPEG")
     return kept.getvalue()
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
+    """A PostgreSQL server of this run's own; without Debian's package the test is skipped."""
+    pytest.importorskip("psycopg", reason="the extra [batch] is not installed")
+    bin = programs()
+    if bin is None:
+        pytest.skip("Debian's package postgresql is not installed")
+    with Postgres(tmp_path_factory.mktemp("postgres"), bin) as server:
+        yield server
+
+
+@pytest.fixture
+def shared(postgres: Postgres) -> str:
+    """The address of a new database there."""
+    return postgres.database(f"flux_{secrets.token_hex(6)}")

@@ -19,7 +19,7 @@ from hypothesis import settings
 from unified_flux import Charge, Job, Money
 from unified_flux.effects import Accepted, Saved, Settled
 from unified_flux.errors import Charged, InvalidRequest, OutcomeUnknown, ProviderError
-from unified_flux.journal import Journal, database, tables
+from unified_flux.journal import Journal, sqlite, tables
 from unified_flux.journal.spending import GROUPS
 from unified_flux.limits import Limit, Period
 from unified_flux.money import Basis
@@ -220,7 +220,7 @@ PHASES = ("prepared", "sending", "accepted", "done", "saved", "refused", "failed
 
 def version_1(path: Path) -> int:
     """A journal as the first version wrote it, with a job in each state; how many jobs those are."""
-    old = database.Database(path, tables.MIGRATIONS[:1], 1.0)
+    old = sqlite.SQLite(path, tables.MIGRATIONS[:1], 1.0)
     old.read("SELECT 1")
     old.close()
     one = record()

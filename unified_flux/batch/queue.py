@@ -192,12 +192,15 @@ async def _prepare(app: App, address: str) -> None:
 @contextlib.contextmanager
 def _told(address: str, *errors: type[Exception]) -> Any:
     """A database's fault in one sentence, without the password of its address."""
+    from psycopg import ProgrammingError, conninfo
+
+    from unified_flux.journal.trouble import Trouble
+
+    trouble = Trouble(address, "the queue")
     try:
+        conninfo.conninfo_to_dict(address)
         yield
+    except ProgrammingError as error:
+        raise (trouble.told(error) if error.sqlstate else trouble.bad_address()) from None
     except errors as error:
-        said = str(error).strip().splitlines()
-        why = safe(said[0] if said else type(error).__name__, 200)
-        raise ConfigurationError(
-            f"the queue at {shown_address(address)} cannot be used: {why}",
-            next_step="Check --queue or UNIFIED_FLUX_QUEUE, and that PostgreSQL runs there.",
-        ) from None
+        raise trouble.told(error) from None

@@ -60,8 +60,8 @@ def is_passing(error: psycopg.Error) -> bool:
 class Trouble:
     """What to say of one database."""
 
-    def __init__(self, address: str) -> None:
-        self._place = shown_address(address)
+    def __init__(self, address: str, name: str = "the journal") -> None:
+        self._place = f"{name} {shown_address(address)}"
         password = re.search(r"://[^:@/]*:(.*)@", address) or re.search("password=([^&]*)", address)
         secret = password[1] if password else ""
         self._secrets = {secret, unquote(secret)} - {""}
@@ -73,31 +73,31 @@ class Trouble:
             text = text.replace(secret, "***")
         for words, what, step in _SAID:
             if re.search(words, text):
-                return JournalError(f"the journal {self._place}: {what}", next_step=step)
+                return JournalError(f"{self._place}: {what}", next_step=step)
         state = error.sqlstate if isinstance(error, psycopg.Error) else None
         if isinstance(error, psycopg.Error) and is_passing(error):
             if state in {"55P03", "40P01", "40001"}:
                 return JournalError(
-                    f"the journal {self._place}: other processes write it all the time",
+                    f"{self._place}: other processes write it all the time",
                     next_step="Try again; fewer workers would do it.",
                 )
             return JournalError(
-                f"the journal {self._place} cannot be reached: {safe(text, 160)}", next_step=_AWAY
+                f"{self._place} cannot be reached: {safe(text, 160)}", next_step=_AWAY
             )
         if state == "42501":
             return JournalError(
-                f"the journal {self._place}: its user may not do that: {safe(text, 160)}",
+                f"{self._place}: its user may not do that: {safe(text, 160)}",
                 next_step="GRANT CREATE ON DATABASE lets it make the schema unified_flux.",
             )
         return JournalError(
-            f"the journal {self._place}: {safe(text, 160)}",
+            f"{self._place}: {safe(text, 160)}",
             next_step=f"Set another UNIFIED_FLUX_QUEUE, {OFF}",
         )
 
     def bad_address(self) -> JournalError:
         """It is no address of a database."""
         return JournalError(
-            f"the journal's address {self._place} is none that PostgreSQL has",
+            f"{self._place} has no address that PostgreSQL takes",
             next_step="Write postgresql://USER:PASSWORD@HOST:5432/DATABASE, with %40 for an @ and"
             " %2F for a / in the password.",
         )
@@ -105,28 +105,28 @@ class Trouble:
     def too_old(self, version: int, oldest: int) -> JournalError:
         """It lacks what the tables need."""
         return JournalError(
-            f"the journal {self._place} is PostgreSQL {version}, and {oldest} is needed",
+            f"{self._place} is PostgreSQL {version}, and {oldest} is needed",
             next_step="Update it, or take another one.",
         )
 
     def no_unicode(self) -> JournalError:
         """It cannot hold every prompt."""
         return JournalError(
-            f"the journal {self._place} is a database without Unicode; it was not touched",
+            f"{self._place} is a database without Unicode; it was not touched",
             next_step="createdb --encoding=UTF8 --template=template0 makes one that has it.",
         )
 
     def foreign(self, schema: str) -> JournalError:
         """Somebody else's tables."""
         return JournalError(
-            f"the journal {self._place} has a schema {schema} of something else; it was not touched",
+            f"{self._place} has a schema {schema} of something else; it was not touched",
             next_step="Take another database for the journal.",
         )
 
     def newer(self, version: int, known: int) -> JournalError:
         """Tables that this program does not understand."""
         return JournalError(
-            f"the journal {self._place} was written by a newer unified-flux (its tables are of "
+            f"{self._place} was written by a newer unified-flux (its tables are of "
             f"version {version}, this one knows {known}); nothing was changed",
             next_step="Update unified-flux on this machine.",
         )
