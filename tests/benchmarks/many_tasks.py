@@ -76,14 +76,14 @@ def ours(
     base: str, folder: Path, number: int, every: float, first: float, *, journal: bool = False
 ) -> None:
     """Through the library; the cards' advice on polling is replaced by a fixed spacing."""
-    from unified_flux import Client, ImageRequest, contract
+    from unified_flux import Client, ImageRequest
     from unified_flux.config import Config
 
-    for card in contract.load_cards("vtrix"):
-        card.facts["polling"] = {"first": [first, every], "every": [every, every]}  # type: ignore[index]
     settings = {"home": str(folder), "journal.enabled": journal, "timeout": 600.0}
     config = Config(("vtrix",)).overridden(settings)
     client = Client("vtrix", api_key="benchmark", base_url=base, config=config)
+    for card in client.adapter.cards:
+        card.facts["polling"] = {"first": [first, every], "every": [every, every]}  # type: ignore[index]
 
     def asked(prompt: str) -> Any:
         return ImageRequest(
