@@ -94,14 +94,14 @@ def test_what_a_killed_worker_began_another_goes_on_with(
     """It is polled and fetched, and never paid again."""
     batch(6, "sandbox:polls-1")
     assert run(["batch", "submit", "foxes.jsonl", "-p", provider, "--yes"]) == 0
-    with worker() as first:
-        until(lambda: accepted(configured) == 6)
-        first.send_signal(signal.SIGKILL)
-        first.wait(10)
-    with worker():
-        assert run(["batch", "watch", "foxes.jsonl", "-q"]) == 0
-    assert (len(pictures()), accepted(configured)) == (6, 6)
     with contextlib.closing(Journal(queue)) as journal:
+        with worker() as first:
+            until(lambda: [one.phase for one in journal.jobs({})] == [Phase.ACCEPTED] * 6)
+            first.send_signal(signal.SIGKILL)
+            first.wait(10)
+        with worker():
+            assert run(["batch", "watch", "foxes.jsonl", "-q"]) == 0
+        assert (len(pictures()), accepted(configured)) == (6, 6)
         assert {one.phase for one in journal.jobs({})} == {Phase.SAVED}
 
 
