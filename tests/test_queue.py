@@ -117,7 +117,7 @@ def test_all_workers_together_keep_to_the_throttle(queue: str, configured: Sandb
         reply = handle(*request)  # type: ignore[arg-type]
         with emulator._lock:
             now = emulator._clock()
-            most = max(most, sum(now < one.ripe_at for one in emulator._tasks.values()))
+            most = max(most, sum(one.progress(now) < 1 for one in emulator._tasks.values()))
         return reply
 
     emulator.handle = counting  # type: ignore[method-assign,assignment]
