@@ -14,6 +14,7 @@ import compare
 import generation
 import handshake
 import journal
+import many
 import polling
 import report
 import startup
@@ -29,6 +30,7 @@ BENCHMARKS: dict[str, Callable[[], Iterator[Row]]] = {
     "download": bodies.download,
     "handshake": handshake.rows,
     "journal": journal.rows,
+    "many": many.rows,
     "compare": compare.rows,
     "report": report.rows,
     "polling": polling.rows,
