@@ -177,6 +177,21 @@ def test_a_wrong_address_is_one_sentence_without_its_password(
     assert "secret-word" not in err
 
 
+@pytest.mark.parametrize(
+    "words", [["config", "show"], ["config", "show", "--json"], ["config", "path"], ["doctor"]]
+)
+def test_no_listing_shows_the_password(
+    words: list[str], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """The address is there, and stars stand where its password was."""
+    pytest.importorskip("psycopg", reason="the extra [batch] is not installed")
+    monkeypatch.setenv("UNIFIED_FLUX_QUEUE", "postgresql://flux:secret-word@127.0.0.1:1/x")
+    run(words)
+    out, err = capfd.readouterr()
+    assert "flux:***@127.0.0.1:1/x" in out + err
+    assert "secret-word" not in out + err
+
+
 def test_tables_of_another_version_are_not_touched(
     queue: str, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -330,7 +330,7 @@ class Jobs:
     def slow_down(self, seconds: float) -> None:
         """Tell all who share the journal that the provider wants to be asked less."""
         try:
-            if self.journal is not None and self.config.get("queue"):
+            if self.journal is not None and self.config.queue:
                 sandbox = self.access.sandbox
                 self.journal.slow_down(self.adapter.name, seconds, sandbox=sandbox)
         except UnifiedFluxError as error:
