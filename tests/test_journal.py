@@ -26,10 +26,12 @@ from unified_flux.errors import Charged, InvalidRequest, OutcomeUnknown
 from unified_flux.images import Header
 from unified_flux.journal import Journal, sqlite, tables
 from unified_flux.journal.owner import FileOwner as Owner
+from unified_flux.journal.pacing import Pace
 from unified_flux.money import Basis
 from unified_flux.record import Record, canonical, draft
 from unified_flux.sandbox.server import SandboxServer
 from unified_flux.spool import SpooledFile
+from unified_flux.throttle import NotYet, Throttle
 from unified_flux.wire import Phase, Purpose, WireRequest
 
 from hostile import hostile, say  # isort: skip
@@ -77,9 +79,15 @@ def saved(id: str = "job1") -> Saved:
     return Saved(Phase.SAVED, JOB, id=id, blobs=(PICTURE,))
 
 
-@pytest.fixture
-def journal(tmp_path: Path) -> Iterator[Journal]:
-    with contextlib.closing(Journal(tmp_path / "home")) as one:
+IN_A_FILE = pytest.mark.parametrize("journal", ["sqlite"], indirect=True)
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def journal(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Journal]:
+    """A journal of either kind: what it promises does not hang on where it is."""
+    shared = request.param == "postgres"
+    place = request.getfixturevalue("shared") if shared else tmp_path / "home"
+    with contextlib.closing(Journal(place)) as one:
         yield one
 
 
@@ -104,6 +112,7 @@ def test_a_job_passes_its_phases_and_each_is_an_event(journal: Journal) -> None:
     assert found.request == record().request
 
 
+@IN_A_FILE
 def test_every_fact_that_costs_money_is_there_for_another_process(journal: Journal) -> None:
     """What `keep` has returned from, any other reader sees: sending, accepted, saved."""
     journal.prepare([record()])
@@ -114,6 +123,7 @@ def test_every_fact_that_costs_money_is_there_for_another_process(journal: Journ
     assert seen == ["sending", "accepted", "accepted", "saved"]
 
 
+@IN_A_FILE
 def test_a_job_with_something_to_do_first_is_prepared_on_disk(journal: Journal) -> None:
     """While references are uploaded another process sees that the job is under way."""
     journal.prepare([record()], at_once=True)
@@ -134,6 +144,7 @@ def test_the_exact_submit_is_kept_where_it_may_be_sent_again(journal: Journal) -
     assert journal.get("job2").submit is None
 
 
+@IN_A_FILE
 def test_money_is_whole_numbers(journal: Journal) -> None:
     """An amount is 1e-9 of its unit, to the nearest; what is none stays with the raw fields alone."""
     journal.prepare([record()])
@@ -149,6 +160,7 @@ def test_money_is_whole_numbers(journal: Journal) -> None:
     assert tables.nano(None) is None
 
 
+@IN_A_FILE
 def test_the_file_is_for_one_user_alone(journal: Journal) -> None:
     """Neither the file nor its companions can be read by others."""
     journal.prepare([record()])
@@ -159,6 +171,7 @@ def test_the_file_is_for_one_user_alone(journal: Journal) -> None:
     assert stat.S_IMODE(journal.path.parent.stat().st_mode) == 0o700
 
 
+@IN_A_FILE
 def test_any_sqlite_tool_opens_it(journal: Journal) -> None:
     """Strict tables, in a write-ahead log, synced in full."""
     journal.prepare([record()])
@@ -169,6 +182,7 @@ def test_any_sqlite_tool_opens_it(journal: Journal) -> None:
     assert strict == [("jobs", 1)]
 
 
+@IN_A_FILE
 @pytest.mark.parametrize("change", ["UPDATE events SET note = 'x'", "DELETE FROM events"])
 def test_events_are_append_only(journal: Journal, change: str) -> None:
     """What happened is neither changed nor removed while its job is there."""
@@ -266,6 +280,7 @@ def test_a_locked_journal_is_told_and_nothing_is_sent(
     assert served.emulators["rivya"].meter()["accepted"] == 1
 
 
+@IN_A_FILE
 def test_a_newer_journal_is_refused_and_left_as_it_is(journal: Journal) -> None:
     """An older program does not touch what it does not understand."""
     journal.prepare([record()], at_once=True)
@@ -279,6 +294,7 @@ def test_a_newer_journal_is_refused_and_left_as_it_is(journal: Journal) -> None:
     assert journal.path.read_bytes() == before
 
 
+@IN_A_FILE
 def test_an_older_journal_is_led_forwards_with_a_copy_of_it(
     journal: Journal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -296,6 +312,7 @@ def test_an_older_journal_is_led_forwards_with_a_copy_of_it(
         assert old.execute("PRAGMA user_version").fetchone() == (3,)
 
 
+@IN_A_FILE
 def test_a_migration_that_fails_changes_nothing(journal: Journal) -> None:
     """All steps or none."""
     journal.prepare([record()], at_once=True)
@@ -586,6 +603,7 @@ def test_half_a_letter_of_a_stranger_is_kept_as_its_escape(journal: Journal) -> 
     assert journal.get("job1").outputs[0].url == "https://pictures.example/\\ud83d.png"
 
 
+@IN_A_FILE
 def test_a_picture_that_is_saved_after_closing_is_noted_at_once(journal: Journal) -> None:
     """Nothing waits for a next transaction that never comes."""
     journal.prepare([record(destination="/somewhere/fox.png")])
@@ -636,3 +654,60 @@ def test_many_may_open_a_new_journal_at_once(tmp_path: Path) -> None:
         assert len(journals[0].jobs({})) == 6
         for journal in journals:
             journal.close()
+
+
+def test_who_shares_a_database_takes_over_only_from_the_dead(shared: str) -> None:
+    """A job belongs to whoever gives signs of life; woken after its lease, it may not send."""
+    frozen = Journal(shared, lease=0.5)
+    with contextlib.closing(frozen), contextlib.closing(Journal(shared, lease=0.5)) as other:
+        frozen.prepare([record()], at_once=True)
+        assert not other.claim("job1")
+        # As under SIGSTOP: no more signs of life.
+        frozen._owner._stopped.set()  # type: ignore[union-attr]
+        end = time.monotonic() + 10
+        while not other.claim("job1"):
+            assert time.monotonic() < end
+            time.sleep(0.05)
+        with pytest.raises(JournalError, match="not this process's to send"):
+            frozen.keep(intent())
+        other.keep(intent())
+        # What it had sent already is taken down all the same.
+        frozen.keep(accepted())
+        assert other.get("job1").phase is Phase.ACCEPTED
+
+
+def test_throttles_hold_for_all_who_share_a_journal(journal: Journal) -> None:
+    """An intent that has to wait writes nothing and may be told again; a 429 slows everybody."""
+    journal._pace = Pace({"rivya": Throttle(in_flight=2)}, 300.0)
+    for number in range(3):
+        journal.prepare([record(f"job{number}")])
+    journal.keep(intent("job0"))
+    journal.keep(intent("job1"))
+    with pytest.raises(NotYet):
+        journal.keep(intent("job2"))
+    for fact in (accepted("job0"), done("job0"), saved("job0")):
+        journal.keep(fact)
+    journal.keep(intent("job2"))
+    assert journal.get("job2").phase is Phase.SENDING
+    journal._pace = Pace({}, 300.0)
+    journal.slow_down("rivya", 60.0, sandbox=False)
+    journal.prepare([record("job3")])
+    with pytest.raises(NotYet) as caught:
+        journal.keep(intent("job3"))
+    assert 50 < caught.value.seconds <= 60
+
+
+def test_durations_are_those_of_a_models_latest_pictures(journal: Journal) -> None:
+    """In seconds, the newest first."""
+    now = [1000.0]
+    journal._clock = lambda: now[0]
+    for number, seconds in enumerate((4.0, 7.5)):
+        id = f"job{number}"
+        journal.prepare([record(id)])
+        journal.keep(intent(id))
+        journal.keep(accepted(id))
+        now[0] += seconds
+        journal.keep(done(id))
+        journal.keep(saved(id))
+    assert journal.durations("rivya", record().model, sandbox=False) == [7.5, 4.0]
+    assert journal.durations("rivya", record().model, sandbox=True) == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
@@ -198,6 +199,22 @@ def test_many_reservations_are_looked_through_once(tmp_path: Path) -> None:
         owner.lives = lambda token, it=None: looked.append(token) or lives(token, it)  # type: ignore[method-assign,func-returns-value]
         reserve(other, held)
     assert len(looked) == 1
+
+
+def test_a_limit_holds_for_all_who_share_a_database(shared: str) -> None:
+    """Threads and connections at once reserve to the last dollar, and not one more."""
+    held = limits('limits.per_day = "7 USD"\n')
+    with contextlib.closing(Journal(shared)) as one, contextlib.closing(Journal(shared)) as other:
+
+        def ask(number: int) -> int:
+            try:
+                reserve((one, other)[number % 2], held)
+            except SpendLimitExceeded:
+                return 0
+            return 1
+
+        with ThreadPoolExecutor(8) as pool:
+            assert sum(pool.map(ask, range(24))) == 7
 
 
 # Of one call.

@@ -94,14 +94,14 @@ def test_what_a_killed_worker_began_another_goes_on_with(
     """It is polled and fetched, and never paid again."""
     batch(6, "sandbox:polls-1")
     assert run(["batch", "submit", "foxes.jsonl", "-p", provider, "--yes"]) == 0
-    with worker() as first:
-        until(lambda: accepted(configured) == 6)
-        first.send_signal(signal.SIGKILL)
-        first.wait(10)
-    with worker():
-        assert run(["batch", "watch", "foxes.jsonl", "-q"]) == 0
-    assert (len(pictures()), accepted(configured)) == (6, 6)
     with contextlib.closing(Journal(queue)) as journal:
+        with worker() as first:
+            until(lambda: [one.phase for one in journal.jobs({})] == [Phase.ACCEPTED] * 6)
+            first.send_signal(signal.SIGKILL)
+            first.wait(10)
+        with worker():
+            assert run(["batch", "watch", "foxes.jsonl", "-q"]) == 0
+        assert (len(pictures()), accepted(configured)) == (6, 6)
         assert {one.phase for one in journal.jobs({})} == {Phase.SAVED}
 
 
@@ -117,7 +117,7 @@ def test_all_workers_together_keep_to_the_throttle(queue: str, configured: Sandb
         reply = handle(*request)  # type: ignore[arg-type]
         with emulator._lock:
             now = emulator._clock()
-            most = max(most, sum(now < one.ripe_at for one in emulator._tasks.values()))
+            most = max(most, sum(one.progress(now) < 1 for one in emulator._tasks.values()))
         return reply
 
     emulator.handle = counting  # type: ignore[method-assign,assignment]
@@ -175,6 +175,21 @@ def test_a_wrong_address_is_one_sentence_without_its_password(
     assert says in err
     assert "Traceback" not in err
     assert "secret-word" not in err
+
+
+@pytest.mark.parametrize(
+    "words", [["config", "show"], ["config", "show", "--json"], ["config", "path"], ["doctor"]]
+)
+def test_no_listing_shows_the_password(
+    words: list[str], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """The address is there, and stars stand where its password was."""
+    pytest.importorskip("psycopg", reason="the extra [batch] is not installed")
+    monkeypatch.setenv("UNIFIED_FLUX_QUEUE", "postgresql://flux:secret-word@127.0.0.1:1/x")
+    run(words)
+    out, err = capfd.readouterr()
+    assert "flux:***@127.0.0.1:1/x" in out + err
+    assert "secret-word" not in out + err
 
 
 def test_tables_of_another_version_are_not_touched(

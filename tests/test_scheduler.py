@@ -284,7 +284,8 @@ def test_submits_are_spaced_as_the_throttle_says() -> None:
 def test_a_429_slows_its_provider_until_submits_are_taken() -> None:
     """Nobody pays before the named time; then they come apart, closer with each that is taken."""
     now = [0.0]
-    gate = Gate(clock=lambda: now[0])
+    heard: list[float] = []
+    gate = Gate(told=heard.append, clock=lambda: now[0])
     gate.slow_down(2.0)
     wake = object().__str__
     assert gate.enter(wake) == 2.0
@@ -296,6 +297,7 @@ def test_a_429_slows_its_provider_until_submits_are_taken() -> None:
     now[0] = 2.25
     assert gate.enter("next".__str__) == 0
     assert gate.enter("after".__str__) == 0
+    assert heard == [2.0]
 
 
 def test_a_drained_scheduler_pays_no_more_and_finishes_what_is_paid() -> None:

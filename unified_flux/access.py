@@ -31,7 +31,7 @@ def open_journal(config: Config) -> Journal | None:
     if not config.get("journal.enabled"):
         return None
     return Journal(
-        config.get("queue") or config.home,
+        config.queue or config.home,
         store_prompts=config.get("journal.store_prompts"),
         wait=config.get("journal.wait"),
         throttles=config.throttles,

@@ -386,6 +386,6 @@ class Client:
         return World(
             transport=self._access,
             journal=self.journal,
-            gate=Gate(self.config.throttles.get(self.provider, Throttle())),
+            gate=Gate(self.config.throttles.get(self.provider, Throttle()), self._jobs.slow_down),
             on_event=self._on_event,
         )

@@ -19,7 +19,7 @@ from unified_flux.limits import Limit
 from unified_flux.money import parse_amount
 from unified_flux.prices import Rates, Tariff
 from unified_flux.report import Policy
-from unified_flux.secret import Secret
+from unified_flux.secret import Secret, SecretAddress
 from unified_flux.settings import (
     BY_NAME,
     CALL,
@@ -36,6 +36,8 @@ from unified_flux.toml_settings import project_file, read_file
 
 # In the place of a provider's name: the one whose price in USD is the lowest.
 CHEAPEST = "cheapest"
+# Its address may hold a password.
+QUEUE = "queue"
 # What the loader or the interpreter obeys: never ours to set, and odd enough in a .env to mention.
 _LOADER = (
     "LD_PRELOAD",
@@ -175,6 +177,12 @@ class Config:
         return tuple(self._below("limits.").values())
 
     @property
+    def queue(self) -> str | None:
+        """The address of the queue and journal that many machines share, its password with it."""
+        found: SecretAddress | None = self.get(QUEUE)
+        return found.reveal() if found else None
+
+    @property
     def throttles(self) -> dict[str, Throttle]:
         """How fast each provider may be asked, where that is set."""
         limits: dict[str, dict[str, Any]] = {}
@@ -281,6 +289,8 @@ def _add(config: Config, found: Mapping[str, Any], source: str, rank: int) -> No
     for name, value in found.items():
         if name not in config.values:
             kept = Secret(value, name, source) if name in keys else value
+            if name == QUEUE:
+                kept = SecretAddress(value)
             config.values[name] = Sourced(kept, source, rank)
 
 

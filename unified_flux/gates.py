@@ -23,9 +23,14 @@ _CLOSER = 0.8
 
 @dataclass(slots=True, eq=False)
 class Gate:
-    """Where flows wait for their turn, the first come first."""
+    """Where flows wait for their turn, the first come first.
+
+    Attributes:
+        told: Called with the seconds for which the provider wants to be asked less.
+    """
 
     throttle: Throttle = field(default_factory=Throttle)
+    told: Callable[[float], object] | None = None
     clock: Callable[[], float] = time.monotonic
     _lock: threading.Lock = field(default_factory=threading.Lock)
     # Those who were put back, the last first, and then the others.
@@ -77,7 +82,10 @@ class Gate:
         """The provider wants to be asked less: nobody for so long, and then one by one."""
         with self._lock:
             self._spacing = min(max(2 * self._spacing, _FIRST), _LONGEST)
-            self._next = max(self._next, self.clock() + max(seconds, self._spacing))
+            wait = max(seconds, self._spacing)
+            self._next = max(self._next, self.clock() + wait)
+        if self.told is not None:
+            self.told(wait)
 
     def speed_up(self) -> None:
         """The provider took one."""

@@ -327,6 +327,15 @@ class Jobs:
         except UnifiedFluxError as error:
             _log.info("the journal still holds %s: %s", ", ".join(ids), error.message)
 
+    def slow_down(self, seconds: float) -> None:
+        """Tell all who share the journal that the provider wants to be asked less."""
+        try:
+            if self.journal is not None and self.config.queue:
+                sandbox = self.access.sandbox
+                self.journal.slow_down(self.adapter.name, seconds, sandbox=sandbox)
+        except UnifiedFluxError as error:
+            _log.info("others go on as fast as before: %s", error.message)
+
     def _delivered(self, id: str, position: int, path: Path) -> None:
         """A file that is written is not lost by a journal that cannot be."""
         try:

@@ -82,9 +82,7 @@ def _ten_thousand() -> Iterator[Row]:
     with peer(15.0, every) as base:
         found = ran("ours", base, number, every, first=0.0)
     what = f"10,000 jobs of 15 s polled every 10 s, {found['most']:.0f} at once"
-    yield Row(
-        what=f"{what}: memory", ours=found["memory"], unit="MB", target=80.0, absolute=True
-    )
+    yield Row(what=f"{what}: memory", ours=found["memory"], unit="MB", target=80.0, absolute=True)
     late, half = found["late"], every / 2
     yield Row(
         what="the same, how late its polls are / half the spacing",

@@ -67,9 +67,7 @@ class Plain:
 def plain(base: str, folder: Path, number: int, every: float, _: float) -> None:
     """The barest loop."""
     found: list[Plain] = []
-    report_costs(
-        lambda: found.append(Plain(base, folder, every)), lambda: found[0].run(number)
-    )
+    report_costs(lambda: found.append(Plain(base, folder, every)), lambda: found[0].run(number))
 
 
 def ours(

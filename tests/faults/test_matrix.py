@@ -17,7 +17,6 @@ from faults.rows import ROWS
 from faults.trial import EXCHANGES, Case, Outcome, measure
 
 from unified_flux import registry
-from unified_flux.journal import sqlite
 from unified_flux.journal.tables import MIGRATIONS
 from unified_flux.money import Basis, Charge, Money
 
@@ -151,7 +150,7 @@ def test_a_sum_that_is_not_its_jobs_would_be_seen(
     without = [
         tuple(one for one in step if "TRIGGER spending_moves" not in one) for step in MIGRATIONS
     ]
-    monkeypatch.setattr(sqlite, "MIGRATIONS", without)
+    monkeypatch.setattr("unified_flux.journal.journal.MIGRATIONS", without)
     (outcome,) = try_all([Case(provider="rivya", exchange="poll", fault="500")])
     assert outcome.wrong == 1
     assert any("the journal's money" in text for text in outcome.broken)

@@ -128,9 +128,9 @@ async def open_queue(address: str, work: Work | None = None) -> AsyncIterator[Qu
     for name in ("procrastinate", "psycopg.pool"):
         # Its own lines repeat what the results files say.
         logging.getLogger(name).setLevel(logging.CRITICAL)
-    # Told here in one sentence, where the pool would go on trying for half a minute.
+    # Seen to first, where the pool would go on trying for half a minute.
     with _told(address, psycopg.Error):
-        await (await psycopg.AsyncConnection.connect(address, connect_timeout=10)).close()
+        await _prepare(address)
     connector = procrastinate.PsycopgConnector(
         conninfo=address, kwargs={"options": f"-c search_path={SCHEMA}"}, max_size=8
     )
@@ -140,8 +140,6 @@ async def open_queue(address: str, work: Work | None = None) -> AsyncIterator[Qu
     with _told(address, psycopg.Error, procrastinate.exceptions.ProcrastinateException):
         await app.open_async()
     try:
-        with _told(address, psycopg.Error, procrastinate.exceptions.ProcrastinateException):
-            await _prepare(app, address)
         yield Queue(app)
     finally:
         await app.close_async()
@@ -164,29 +162,31 @@ def _register(app: App, work: Work) -> None:
         await work(Parcel(**parcel), context.job.queue)
 
 
-async def _prepare(app: App, address: str) -> None:
-    """The queue's tables: ours to use, or made now."""
-    connection = app.connector
-    await connection.execute_query_async(f"SELECT pg_advisory_lock({_LOCK})")
-    try:
-        row = await connection.execute_query_one_async(
-            "SELECT obj_description(to_regnamespace(%(name)s), 'pg_namespace') AS said,"
-            " to_regnamespace(%(name)s) IS NOT NULL AS there",
-            name=SCHEMA,
+async def _prepare(address: str) -> None:
+    """The queue's tables: ours to use, or made now, by one of those who come at once."""
+    from procrastinate.schema import SchemaManager
+    from psycopg import AsyncConnection
+
+    async with await AsyncConnection.connect(
+        address, connect_timeout=10, options=f"-c search_path={SCHEMA}"
+    ) as connection:
+        await connection.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
+        asked = await connection.execute(
+            "SELECT to_regnamespace(%(name)s) IS NOT NULL,"
+            " obj_description(to_regnamespace(%(name)s), 'pg_namespace')",
+            {"name": SCHEMA},
         )
-        if not row["there"]:
-            await connection.execute_query_async(f"CREATE SCHEMA {SCHEMA}")
-            await app.schema_manager.apply_schema_async()
-            await connection.execute_query_async(f"COMMENT ON SCHEMA {SCHEMA} IS '{TABLES}'")
-        elif row["said"] != TABLES:
+        there, said = await asked.fetchone() or (False, None)
+        if not there:
+            await connection.execute(f"CREATE SCHEMA {SCHEMA}".encode())
+            await connection.execute(SchemaManager.get_schema().encode())
+            await connection.execute(f"COMMENT ON SCHEMA {SCHEMA} IS '{TABLES}'".encode())
+        elif said != TABLES:
             raise ConfigurationError(
-                f"the queue at {shown_address(address)} has tables of another version "
-                f"({safe(row['said'] or 'nobody says which', 60)}; this one uses {TABLES}); "
-                "nothing was changed",
+                f"the queue {shown_address(address)} has tables of another version "
+                f"({safe(said or 'nobody says which', 60)}; this one uses {TABLES}); nothing was changed",
                 next_step="Use the unified-flux that made it, or another database for this one.",
             )
-    finally:
-        await connection.execute_query_async("SELECT pg_advisory_unlock_all()")
 
 
 @contextlib.contextmanager

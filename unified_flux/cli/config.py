@@ -20,6 +20,7 @@ def command() -> None:
 def show(origin: bool, as_json: bool) -> None:
     """Show every setting and its value."""
     from unified_flux.cli.session import read_config
+    from unified_flux.secret import SecretAddress
     from unified_flux.settings import SETTINGS, key_name
 
     config = read_config({})
@@ -32,6 +33,7 @@ def show(origin: bool, as_json: bool) -> None:
     for name in names:
         kept = config.values.get(name)
         value = kept.value if kept else None
+        value = str(value) if isinstance(value, SecretAddress) else value
         if kept is None and name in helps:
             value = config.get(name)
         source = kept.source if kept else "default" if name in helps else "not set"
@@ -56,6 +58,8 @@ def path() -> None:
     from unified_flux.toml_settings import PROJECT_FILE
 
     config = read_config({})
+    if config.queue:
+        click.echo(f"journal   {config.get('queue')}")
     for kind, place in (
         ("project", Path.cwd() / PROJECT_FILE),
         ("project", Path.cwd() / "pyproject.toml"),

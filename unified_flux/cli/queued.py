@@ -149,14 +149,14 @@ async def _counts(queue: Queue, said: str | None) -> list[Counts]:
 
 
 def _address(config: Config) -> str:
-    address = config.get("queue")
+    address = config.queue
     if not address:
         raise InvalidRequest(
             "no queue is given",
             next_step="Say --queue postgresql://..., or set UNIFIED_FLUX_QUEUE; without one, "
             "batch run does all of it in one process.",
         )
-    return str(address)
+    return address
 
 
 def _with(config: Config, act: Callable[[Queue], Awaitable[T]]) -> T:
