@@ -46,7 +46,9 @@ COLUMNS = ("provider", "journal", "jobs", "what", "times", "pictures", "paid sub
 WORDS = ("sandbox:ready", "sandbox:slow-answer-0.2 sandbox:ready", "sandbox:polls-1")
 _PATIENCE = 900.0
 _DECIDED = frozenset({"done", "unknown"})
-_LEFT = "SELECT count(*) FROM unified_flux_queue.procrastinate_jobs WHERE status IN ('todo', 'doing')"
+_LEFT = (
+    "SELECT count(*) FROM unified_flux_queue.procrastinate_jobs WHERE status IN ('todo', 'doing')"
+)
 
 
 def prompt_of(number: int) -> str:
