@@ -226,9 +226,11 @@ class Workers(Crew):
         import psycopg
 
         super().is_over()
-        with contextlib.suppress(psycopg.OperationalError):
-            with psycopg.connect(self.address, connect_timeout=5) as connection:
-                return connection.execute(_LEFT).fetchone() == (0,)
+        with (
+            contextlib.suppress(psycopg.OperationalError),
+            psycopg.connect(self.address, connect_timeout=5) as connection,
+        ):
+            return connection.execute(_LEFT).fetchone() == (0,)
         return False
 
     def tell(self) -> Ended:
@@ -345,7 +347,7 @@ def crew_of(provider: str, jobs: int, address: str | None) -> Iterator[Crew]:
             found = Crew(scene=scene, provider=provider, jobs=jobs)
         else:
             extra = {"UNIFIED_FLUX_QUEUE": address}
-            scene = Shared(server=scene.server, folder=scene.folder, home=scene.home, extra=extra, address=address)  # fmt: skip
+            scene = Shared(server=scene.server, folder=scene.folder, home=scene.home, extra=extra, address=address)  # noqa: PLW2901  # fmt: skip
             found = Workers(scene=scene, provider=provider, jobs=jobs, address=address)
             (scene.folder / "unified-flux.toml").write_text(f"lease = {LEASE}\n")
         found.write()
