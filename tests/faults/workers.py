@@ -23,6 +23,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
 if __name__ == "__main__":
@@ -35,18 +36,21 @@ from unified_flux.errors import UnifiedFluxError
 from unified_flux.journal import Journal
 from unified_flux.record import Record
 from unified_flux.sandbox import drawing
+from unified_flux.wire import WireRequest
 
 FILE = "foxes.jsonl"
 LEASE = 2
 AWAY = 6.0
 AT_ONCE = 8
-COLUMNS = ("provider", "journal", "jobs", "what", "times", "pictures", "paid submits", "lost",
-           "double", "flagged", "other faults", "seconds")  # fmt: skip
+COLUMNS = ("provider", "journal", "jobs", "what", "times", "pictures", "submits heard",
+           "paid submits", "lost", "double", "flagged", "other faults", "seconds")  # fmt: skip
 # Late answers, so that many die while a paid submit is on its way.
 WORDS = ("sandbox:ready", "sandbox:slow-answer-0.2 sandbox:ready", "sandbox:polls-1")
 _PATIENCE = 900.0
 _DECIDED = frozenset({"done", "unknown"})
-_LEFT = "SELECT count(*) FROM unified_flux_queue.procrastinate_jobs WHERE status IN ('todo', 'doing')"
+_LEFT = (
+    "SELECT count(*) FROM unified_flux_queue.procrastinate_jobs WHERE status IN ('todo', 'doing')"
+)
 
 
 def prompt_of(number: int) -> str:
@@ -72,6 +76,7 @@ class Crew:
 
     Attributes:
         times: How often something happened to one of them at work.
+        heard: Submits that the emulator heard, repetitions under the same key included.
         ends: With what exit codes they ended by themselves.
     """
 
@@ -79,6 +84,7 @@ class Crew:
     provider: str
     jobs: int
     times: int = 0
+    heard: int = 0
     ends: Counter[int] = field(default_factory=Counter)
     _processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
     _turn: int = 0
@@ -117,6 +123,17 @@ class Crew:
     def accepted(self) -> int:
         """Paid submits that the emulator took."""
         return int(self.scene.server.emulators[self.provider].meter()["accepted"])
+
+    def listen(self) -> None:
+        """Count the submits from now on."""
+        emulator = self.scene.server.emulators[self.provider]
+        handle = emulator.handle
+
+        def counting(request: WireRequest, *more: Any) -> Any:
+            self.heard += request.method == "POST"
+            return handle(request, *more)
+
+        emulator.handle = counting  # type: ignore[method-assign]
 
     def __enter__(self) -> Crew:
         self._processes = [self._started(), self._started()]
@@ -253,14 +270,20 @@ def _with_results(ended: Ended, files: Sequence[Path]) -> Ended:
 Trouble = Callable[[Crew], None]
 
 
-def kills(count: int, seed: int = 5, pauses: tuple[float, float] = (0.2, 2.0)) -> Trouble:
-    """`kill -9` of one of the two at random moments."""
+def kills(count: int, seed: int = 5) -> Trouble:
+    """`kill -9` at random moments of the work, each time of the one that has lived longer.
+
+    The other may still be starting, and a death then would prove little.
+    """
     chance = random.Random(seed)
 
     def happen(crew: Crew) -> None:
-        while crew.times < count and not crew.is_over():
-            time.sleep(chance.uniform(*pauses))
-            crew.kill(chance.randrange(2))
+        for turn, accepted in enumerate(sorted(chance.choices(range(crew.jobs), k=count))):
+            _wait_for(crew, accepted)
+            time.sleep(chance.uniform(0, 0.3))
+            if crew.is_over():
+                return
+            crew.kill(turn % 2)
 
     return happen
 
@@ -303,6 +326,7 @@ class Outcome:
     journal: str
     what: str
     times: int
+    heard: int
     paid: int
     seconds: float
     ends: dict[int, int]
@@ -329,7 +353,7 @@ class Outcome:
         """A line of the table."""
         whole = sum(set(one.faults).isdisjoint({"lost", "double"}) for one in self.verdicts if one.faults)  # fmt: skip
         cells = (self.provider, self.journal, len(self.verdicts), self.what, self.times,
-                 self.of("in hand"), self.paid, self.broken("lost"), self.broken("double"),
+                 self.of("in hand"), self.heard, self.paid, self.broken("lost"), self.broken("double"),
                  self.of("unknown"), whole, f"{self.seconds:.0f}")  # fmt: skip
         return f"| {' | '.join(map(str, cells))} |"
 
@@ -347,6 +371,7 @@ def crew_of(provider: str, jobs: int, address: str | None) -> Iterator[Crew]:
             found = Workers(scene=scene, provider=provider, jobs=jobs, address=address)
             (scene.folder / "unified-flux.toml").write_text(f"lease = {LEASE}\n")
         found.write()
+        found.listen()
         yield found
 
 
@@ -364,7 +389,7 @@ def proof(provider: str, jobs: int, what: str, trouble: Trouble, address: str | 
         paid = crew.accepted()
         verdicts = tuple(judge(scene, crew.cases, phases, [told]))
     journal = "PostgreSQL" if address else "SQLite"
-    return Outcome(provider=provider, journal=journal, what=what, times=crew.times, paid=paid,
+    return Outcome(provider=provider, journal=journal, what=what, times=crew.times, heard=crew.heard, paid=paid,
                    seconds=seconds, ends=dict(crew.ends), verdicts=verdicts)  # fmt: skip
 
 
