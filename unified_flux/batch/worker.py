@@ -66,6 +66,10 @@ class Worker:
         """
         async with self._stack, open_queue(self.address, self._work) as queue:
             self._mark = f"{time.strftime('%Y%m%d-%H%M%S')}-{id(self) & 0xFFFF:04x}"
+            # A line that was given back while it was at work here cannot be ended twice.
+            asyncio.get_running_loop().set_exception_handler(
+                lambda _, told: _log.info("the queue: %s", told.get("exception"))
+            )
             rescuing = asyncio.create_task(self._rescue(queue))
             try:
                 await self._serve(queue)
