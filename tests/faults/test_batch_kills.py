@@ -21,16 +21,15 @@ JOBS = 24
 
 
 def _judged(crew: Crew, allowed: frozenset[str] = frozenset()) -> None:
-    told = crew.tell()
+    tellers = crew.tellers()
     unknown = {key: phase for key, phase in crew.scene.phases().items() if phase == "unknown"}
-    verdicts = judge(crew.scene, crew.cases, unknown, [told])
+    verdicts = judge(crew.scene, crew.cases, unknown, tellers)
     assert not [one for one in verdicts if set(one.faults) - allowed]
     assert all(one.end in {"in hand", "unknown"} for one in verdicts)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("provider", PROVIDERS)
-@pytest.mark.parametrize("journal", ["SQLite", "PostgreSQL"])
+@pytest.mark.parametrize(("provider", "journal"), [("rivya", "SQLite"), ("vtrix", "PostgreSQL")])
 def test_a_clock_that_jumps_pays_nothing_twice(
     provider: str, journal: str, request: pytest.FixtureRequest
 ) -> None:
@@ -76,18 +75,20 @@ def test_a_file_that_is_edited_between_runs(provider: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("provider", PROVIDERS)
 @pytest.mark.parametrize(
-    ("disk", "point"),
+    ("provider", "disk", "point", "ends"),
     [
-        ("home", "before sending 3"),
-        ("home", "before accepted 3"),
-        ("spool", "before fetch 3"),
-        ("out", "before link in out .png 3"),
+        # What does not go into the spool goes into a spare folder; the rest of a log may be enough.
+        ("rivya", "home", "before sending 3", {1, 9, 10}),
+        ("vtrix", "home", "before accepted 3", {0, 1, 9, 10}),
+        ("rivya", "spool", "before fetch 3", {0, 1, 9, 10}),
+        ("vtrix", "out", "before link in out .png 3", {1, 9, 10}),
     ],
 )
-def test_a_disk_that_is_full_in_the_midst_of_a_batch(provider: str, disk: str, point: str) -> None:
-    """The run says so and ends; with room again the same command brings the rest, and pays none twice."""
+def test_a_disk_that_is_full_in_the_midst_of_a_batch(
+    provider: str, disk: str, point: str, ends: set[int]
+) -> None:
+    """The run comes through or says so; with room again the same command brings the rest, and pays none twice."""
     with small_disks() as scene, patch.object(drawing, "draw", marked):
         if scene is None:
             pytest.skip("no small disk may be mounted here")
@@ -96,7 +97,7 @@ def test_a_disk_that_is_full_in_the_midst_of_a_batch(provider: str, disk: str, p
         full = {point: f"fill:{scene.folder / DISKS[disk]}"}
         ended = scene.watched(full, *crew.command())
         assert point in scene.points()
-        assert ended.returncode not in {0}
+        assert ended.returncode in ends
         assert "Traceback" not in ended.stderr
         scene.view(scene.folder / DISKS[disk] / FILLER).unlink()
         scene.run(*crew.command())

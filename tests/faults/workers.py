@@ -133,11 +133,11 @@ def proof(provider: str, jobs: int, what: str, trouble: Trouble, address: str | 
             trouble(crew)
             crew.settle()
         seconds = time.monotonic() - begun
-        told = crew.tell()
+        tellers = crew.tellers()
         scene = crew.scene
         phases = {place: phase for place, phase in scene.phases().items() if phase == "unknown"}
         paid = crew.accepted()
-        verdicts = tuple(judge(scene, crew.cases, phases, [told]))
+        verdicts = tuple(judge(scene, crew.cases, phases, tellers))
     journal = "PostgreSQL" if address else "SQLite"
     return Outcome(provider=provider, journal=journal, what=what, times=crew.times, heard=crew.heard, paid=paid,
                    seconds=seconds, ends=dict(crew.ends), verdicts=verdicts)  # fmt: skip
