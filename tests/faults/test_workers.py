@@ -7,8 +7,8 @@ from faults.verdicts import PROVIDERS
 from faults.workers import Outcome, freezes, kills, outage, proof
 from postgres import Postgres
 
-JOBS = 150
-KILLS = 10
+JOBS = 90
+KILLS = 6
 
 
 def _kept(outcome: Outcome, jobs: int, times: int) -> None:
@@ -47,4 +47,4 @@ def test_a_database_that_is_away_for_six_seconds(
     provider: str, shared: str, postgres: Postgres
 ) -> None:
     """Nothing is paid that cannot be written down, and what was accepted before is brought."""
-    _kept(proof(provider, 60, "database away", outage(postgres, 1), shared), 60, 1)
+    _kept(proof(provider, 60, "database away", outage(postgres), shared), 60, 1)
