@@ -45,7 +45,9 @@ def kills(count: int, seed: int = 5) -> Trouble:
     chance = random.Random(seed)
 
     def happen(crew: Crew) -> None:
-        for turn, accepted in enumerate(sorted(chance.choices(range(crew.jobs), k=count))):
+        for turn, accepted in enumerate(
+            sorted(chance.choices(range(crew.jobs * 9 // 10), k=count))
+        ):
             _wait_for(crew, accepted)
             time.sleep(chance.uniform(0, 0.3))
             if crew.is_over():
