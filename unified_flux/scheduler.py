@@ -33,7 +33,7 @@ from unified_flux.effects import (
 from unified_flux.errors import Charged, UnifiedFluxError
 from unified_flux.throttle import NotYet
 from unified_flux.wire import Job, Phase, Purpose
-from unified_flux.workers import MOST, Workers
+from unified_flux.workers import MOST, NEW, READY, Workers
 from unified_flux.world import World
 
 T = TypeVar("T")
@@ -173,7 +173,7 @@ class Task:
 
     def begin(self) -> None:
         """Have it taken up by the next thread that has nothing else to do."""
-        self._scheduler.workers.later(partial(self.go, 0))
+        self._scheduler.workers.later(NEW, partial(self.go, 0))
 
     def stop(self) -> None:
         """End it at its next step."""
@@ -242,7 +242,7 @@ class Task:
         if isinstance(effect, Intent) and not self._inside:
             return self._take_turn(effect)
         if not waited and self._gives_way(effect):
-            self._park(effect, time.monotonic())
+            self._park(effect, None)
             return None
         answer = self.world.perform(effect)
         self._notice(effect, answer)
@@ -264,15 +264,17 @@ class Task:
         self._park(effect, time.monotonic() + effect.seconds)
         return None
 
-    def _park(self, effect: Effect, due: float) -> None:
-        """Wait; after this another thread may have it."""
+    def _park(self, effect: Effect, due: float | None) -> None:
+        """Wait, without a moment until nothing else is due; after this another thread may have it."""
         with self._scheduler.lock:
             self._pending = effect
             self._turn += 1
             turn, self._is_parked = self._turn, True
             if self._is_stopped or (self._is_woken and isinstance(effect, Intent)):
                 due = 0.0
-        if due < inf:
+        if due is None:
+            self._scheduler.workers.later(READY, partial(self.go, turn))
+        elif due < inf:
             self._scheduler.workers.at(due, partial(self.go, turn))
 
     def _take_turn(self, effect: Intent) -> Answer | None:
