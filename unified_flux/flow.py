@@ -331,9 +331,9 @@ def _wait(talk: Talk, found: Job | Output, schedule: Schedule, at_once: bool) ->
         if talk.now >= talk.deadline:
             raise _timeout(talk, found, trouble)
         yield from talk.pause(min(wait, talk.deadline - talk.now))
-        verdict = yield from talk.exchange(talk.adapter.poll(found))
+        # Unnamed, since a flow that waits need not keep the whole answer.
+        answer = _understood(talk, (yield from talk.exchange(talk.adapter.poll(found))), found)
         polls += 1
-        answer = _understood(talk, verdict, found)
         if isinstance(answer, Verdict):
             trouble, attempt = answer.error, attempt + 1
             _give_up_polling(answer)

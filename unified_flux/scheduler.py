@@ -33,7 +33,7 @@ from unified_flux.effects import (
 from unified_flux.errors import Charged, UnifiedFluxError
 from unified_flux.throttle import NotYet
 from unified_flux.wire import Job, Phase, Purpose
-from unified_flux.workers import MOST, Workers
+from unified_flux.workers import MOST, NEW, READY, Workers
 from unified_flux.world import World
 
 T = TypeVar("T")
@@ -172,8 +172,8 @@ class Task:
         self._charged = Charged.NO
 
     def begin(self) -> None:
-        """Have it taken up by the next thread that is free."""
-        self._scheduler.workers.soon(partial(self.go, 0))
+        """Have it taken up by the next thread that has nothing else to do."""
+        self._scheduler.workers.later(NEW, partial(self.go, 0))
 
     def stop(self) -> None:
         """End it at its next step."""
@@ -228,10 +228,10 @@ class Task:
             if self._is_stopped:
                 raise self._stopped()
             return Answer(now=self.world.clock())
-        return self._perform(effect)
+        return self._perform(effect, waited=True)
 
-    def _perform(self, effect: Effect) -> Answer | None:
-        """What an effect came to, None where it takes time."""
+    def _perform(self, effect: Effect, *, waited: bool = False) -> Answer | None:
+        """What an effect came to, None where it takes time; `waited` where it has taken some already."""
         if self._is_stopped and not _has_happened(effect):
             raise self._stopped()
         if isinstance(effect, Pause):
@@ -241,9 +241,21 @@ class Task:
             return None
         if isinstance(effect, Intent) and not self._inside:
             return self._take_turn(effect)
+        if not waited and self._gives_way(effect):
+            self._park(effect, None)
+            return None
         answer = self.world.perform(effect)
         self._notice(effect, answer)
         return answer
+
+    def _gives_way(self, effect: Effect) -> bool:
+        """A picture that lies ready can wait its turn behind the polls that are overdue."""
+        return (
+            isinstance(effect, Exchange)
+            and effect.request.purpose is Purpose.FETCH
+            and self.world.pause is None
+            and self._scheduler.workers.is_late
+        )
 
     def _pause(self, effect: Pause) -> Answer | None:
         if self.world.pause is not None:
@@ -252,15 +264,17 @@ class Task:
         self._park(effect, time.monotonic() + effect.seconds)
         return None
 
-    def _park(self, effect: Effect, due: float) -> None:
-        """Wait; after this another thread may have it."""
+    def _park(self, effect: Effect, due: float | None) -> None:
+        """Wait, without a moment until nothing else is due; after this another thread may have it."""
         with self._scheduler.lock:
             self._pending = effect
             self._turn += 1
             turn, self._is_parked = self._turn, True
             if self._is_stopped or (self._is_woken and isinstance(effect, Intent)):
                 due = 0.0
-        if due < inf:
+        if due is None:
+            self._scheduler.workers.later(READY, partial(self.go, turn))
+        elif due < inf:
             self._scheduler.workers.at(due, partial(self.go, turn))
 
     def _take_turn(self, effect: Intent) -> Answer | None:

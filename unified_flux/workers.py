@@ -3,7 +3,8 @@
 What waits costs no thread. Another thread is begun where something is due, nobody is idle and the
 interpreter has time left: then those there are wait for answers. So there come to be about as many
 as things fall due in a second times the seconds that one takes, and no more where it is this
-machine that is slow.
+machine that is slow. Polls go before pictures that lie ready, and these before what has not begun: a
+poll that comes late makes a flow longer, and new work would only make it later still.
 """
 
 from __future__ import annotations
@@ -24,8 +25,12 @@ MOST = 128
 IDLE = 5.0
 # Seconds over which its load is measured, and the share of one core that is "busy".
 _WINDOW = 0.1
-_BUSY = 0.8
+_BUSY = 0.6
+# Seconds that something is overdue where there is more to do than can be done.
+_LATE = 0.05
 _log = logging.getLogger("unified_flux")
+# The ranks of what waits until nothing is due.
+READY, NEW = 0, 1
 
 
 class _Room:
@@ -59,6 +64,7 @@ class Workers:
     def __init__(self, most: int = MOST) -> None:
         self._most = most
         self._heap: list[tuple[float, int, Act]] = []
+        self._spare: list[tuple[int, int, Act]] = []
         self._turns = count()
         self._lock = threading.Lock()
         # The one who waits for the next thing to be due, and those who wait for more to do.
@@ -85,6 +91,22 @@ class Workers:
         """Have something done by the next who is free."""
         self.at(0.0, act)
 
+    def later(self, rank: int, act: Act) -> None:
+        """Have something done when nothing in the heap is due, what has a lower rank first."""
+        with self._lock:
+            heapq.heappush(self._spare, (rank, next(self._turns), act))
+            if self._idle == 0:
+                self._grow()
+            else:
+                (self._first if self._has_first else self._others).notify()
+
+    @property
+    def is_late(self) -> bool:
+        """Whether there is more to do than can be done."""
+        # A copy, since nobody is kept from changing it.
+        first = self._heap[:1]
+        return bool(first) and first[0][0] < time.monotonic() - _LATE
+
     def help_until(self, is_over: Callable[[], bool]) -> None:
         """Do what is due in the caller's own thread until `is_over`, which `wake` has looked at again."""
         with self._lock:
@@ -95,7 +117,7 @@ class Workers:
         finally:
             with self._lock:
                 self._helpers -= 1
-                if self._heap:
+                if self._heap or self._spare:
                     self._grow()
 
     def wake(self) -> None:
@@ -109,6 +131,7 @@ class Workers:
         with self._lock:
             self._closed = True
             self._heap.clear()
+            self._spare.clear()
         self.wake()
 
     def _take(self, is_over: Callable[[], bool] | None = None) -> Act | None:
@@ -116,8 +139,12 @@ class Workers:
         with self._lock:
             while not (is_over() if is_over else self._closed):
                 now = time.monotonic()
-                if self._heap and self._heap[0][0] <= now:
+                if self._is_due(now):
                     act = heapq.heappop(self._heap)[2]
+                    self._hand_on(now)
+                    return act
+                if self._spare:
+                    act = heapq.heappop(self._spare)[2]
                     self._hand_on(now)
                     return act
                 stays = self._wait(self._heap[0][0] - now if self._heap else None, is_over is None)
@@ -125,13 +152,16 @@ class Workers:
                     return None
             return None
 
+    def _is_due(self, now: float) -> bool:
+        return bool(self._heap) and self._heap[0][0] <= now
+
     def _hand_on(self, now: float) -> None:
         """Whoever goes to work leaves the heap to another."""
-        if not self._heap:
+        if not self._heap and not self._spare:
             return
         if self._idle > self._has_first:
             self._others.notify()
-        elif not self._idle and self._heap[0][0] <= now:
+        elif not self._idle and (self._spare or self._is_due(now)):
             self._grow()
 
     def _wait(self, seconds: float | None, may_go: bool) -> bool:
@@ -154,7 +184,7 @@ class Workers:
         if self._closed or self.threads >= self._most:
             return
         now = time.monotonic()
-        if self._heap[0][0] > now and self.threads + self._helpers:
+        if not (self._spare or self._is_due(now)) and self.threads + self._helpers:
             return
         if self.threads >= self._room.look(now, self.threads):
             return

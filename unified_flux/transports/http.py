@@ -1,9 +1,9 @@
-"""One exchange over HTTP with requests.
+"""One exchange over HTTP with urllib3's pools, as requests makes them.
 
 Each exchange has connection pools to itself while it lasts; all share one TLS context, since loading the CA
-bundle anew costs every connection fifteen times its handshake. Requests go prepared straight to
-requests' adapters: what a `Session` merges into every call (environment, cookies, redirects) is
-either not wanted here or looked up once.
+bundle anew costs every connection fifteen times its handshake. requests chooses and makes the pool of
+a place, through a proxy perhaps, once; exchanges go straight to it: what requests does for every call
+(environment, cookies, redirects, errors of its own) is either not wanted here or looked up once.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ import time
 from collections import deque
 from collections.abc import Iterator
 from functools import cached_property
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 import requests
-from requests.adapters import HTTPAdapter
-from requests.structures import CaseInsensitiveDict
+from requests.adapters import DEFAULT_POOLSIZE, HTTPAdapter
 from requests.utils import DEFAULT_CA_BUNDLE_PATH
+from urllib3 import BaseHTTPResponse, HTTPConnectionPool, Timeout
 from urllib3.exceptions import HTTPError
 
 from unified_flux.addresses import is_loopback, origin, split_url
@@ -38,6 +38,8 @@ from unified_flux.wire import MAX_ANSWER_BYTES, Purpose, WireRequest, WireRespon
 
 MAX_PICTURE_BYTES = 256 * 1024 * 1024
 BLOCK = 64 * 1024
+# As many pools as requests keeps.
+PLACES = DEFAULT_POOLSIZE
 
 
 class _Pools(HTTPAdapter):
@@ -46,6 +48,7 @@ class _Pools(HTTPAdapter):
     def __init__(self, context: ssl.SSLContext, classes: dict[str, Any]) -> None:
         self._context = context
         self._classes = classes
+        self._pools: dict[str, HTTPConnectionPool] = {}
         super().__init__()
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
@@ -57,8 +60,23 @@ class _Pools(HTTPAdapter):
         manager.pool_classes_by_scheme = TRACKED
         return manager
 
-    def cert_verify(self, conn: Any, url: str, verify: Any, cert: Any) -> None:
-        conn.cert_reqs = "CERT_REQUIRED"
+    def pool_for(self, place: str, proxies: dict[str, str]) -> HTTPConnectionPool:
+        """The connections to one place."""
+        pool = self._pools.get(place)
+        if pool is None:
+            if len(self._pools) >= PLACES:
+                # requests would close one of them, and not say which.
+                self.close()
+                self._pools.clear()
+            prepared = requests.PreparedRequest()
+            prepared.url = f"{place}/"
+            # Typed as what has no `urlopen`; it is one of our classes.
+            pool = cast(
+                HTTPConnectionPool, self.get_connection_with_tls_context(prepared, True, proxies)
+            )
+            pool.cert_reqs = "CERT_REQUIRED"  # type: ignore[attr-defined]  # of the one with TLS
+            self._pools[place] = pool
+        return pool
 
 
 class HttpTransport:
@@ -100,16 +118,33 @@ class HttpTransport:
 
     def _exchange(self, pools: _Pools, request: WireRequest, total: float) -> WireResponse:
         until = time.monotonic() + total
-        with pools.send(
-            self._prepare(request),
-            stream=True,
-            timeout=(
-                min(self._network.connect_timeout, total),
-                min(self._network.read_timeout, total),
+        url = _in_ascii(request.url)
+        headers = self._signer.headers(request)
+        kind, body = encode(request)
+        if kind is not None:
+            headers["Content-Type"] = kind
+        if body is not None:
+            headers["Content-Length"] = str(len(body))
+        response = pools.pool_for(origin(url), self._proxies_for(url)).urlopen(
+            request.method,
+            _target(url),
+            body=body,  # type: ignore[arg-type]  # blocks may be memoryviews
+            headers=headers,
+            retries=False,
+            redirect=False,
+            timeout=Timeout(
+                connect=min(self._network.connect_timeout, total),
+                read=min(self._network.read_timeout, total),
             ),
-            proxies=self._proxies_for(request.url),
-        ) as response:
+            preload_content=False,
+            decode_content=False,
+        )
+        try:
             return self._read(request, response, until)
+        finally:
+            # What was not read to its end is not kept for the next exchange.
+            response.close()
+            response.release_conn()
 
     def close(self) -> None:
         """Close every connection."""
@@ -127,23 +162,6 @@ class HttpTransport:
             return False
         vet(request.url)
         return True
-
-    def _prepare(self, request: WireRequest) -> requests.PreparedRequest:
-        headers = CaseInsensitiveDict(self._signer.headers(request))
-        kind, body = encode(request)
-        if kind is not None:
-            headers["Content-Type"] = kind
-        prepared = requests.PreparedRequest()
-        prepared.prepare_method(request.method)
-        if request.url.isascii():
-            prepared.url = request.url
-        else:
-            prepared.prepare_url(request.url, None)
-        prepared.headers = headers
-        prepared.body = body  # type: ignore[assignment]
-        if body is not None:
-            headers["Content-Length"] = str(len(body))
-        return prepared
 
     def _take_pools(self, *, guarded: bool) -> _Pools:
         """Pools that no other thread holds: there are as many as there were exchanges at once."""
@@ -163,24 +181,37 @@ class HttpTransport:
             self._proxies[place] = {} if local else dict(self._network.proxies(url))
         return self._proxies[place]
 
-    def _read(
-        self, request: WireRequest, response: requests.Response, until: float
-    ) -> WireResponse:
-        headers = {name.lower(): value for name, value in response.headers.items()}
+    def _read(self, request: WireRequest, response: BaseHTTPResponse, until: float) -> WireResponse:
+        headers = {name.lower(): response.headers[name] for name in response.headers}
         blocks = _blocks(request, response, until)
-        if request.purpose is Purpose.FETCH and response.status_code == 200:
+        if request.purpose is Purpose.FETCH and response.status == 200:
             blob = self._spool.take(_capped(blocks, MAX_PICTURE_BYTES))
             if not blob.size or not (blob.whole or "content-length" in headers):
                 raise OutcomeUnknown("the picture arrived cut off")
             return WireResponse(status=200, headers=headers, blob=blob)
         body = self._signer.scrub(b"".join(_capped(blocks, MAX_ANSWER_BYTES)))
-        return WireResponse(status=response.status_code, headers=headers, body=body)
+        return WireResponse(status=response.status, headers=headers, body=body)
 
 
-def _blocks(request: WireRequest, response: requests.Response, until: float) -> Iterator[bytes]:
+def _in_ascii(url: str) -> str:
+    """The URL as it is asked for, with an international name or path encoded."""
+    if url.isascii():
+        return url
+    prepared = requests.PreparedRequest()
+    prepared.prepare_url(url, None)
+    return str(prepared.url)
+
+
+def _target(url: str) -> str:
+    """What stands behind a URL's place."""
+    parts = urlsplit(url)
+    return f"{parts.path or '/'}{'?' if parts.query else ''}{parts.query}"
+
+
+def _blocks(request: WireRequest, response: BaseHTTPResponse, until: float) -> Iterator[bytes]:
     """What has arrived, as it arrives: a drip of bytes cannot outlast the time that is given."""
     try:
-        while block := response.raw.read1(BLOCK, decode_content=True):
+        while block := response.read1(BLOCK, decode_content=True):
             if time.monotonic() > until:
                 raise OutcomeUnknown("the answer did not come to its end in time")
             yield block
