@@ -34,23 +34,27 @@ READY, NEW = 0, 1
 
 
 class _Room:
-    """How many threads there is room for: twice as many after each window in which this process was
-    not busy, since then it was answers that they waited for.
+    """How many threads there is room for: twice as many after each window in which all had their hands
+    full and this process was not busy, since then it was answers that they waited for.
     """
 
     def __init__(self) -> None:
-        self._since, self._used = time.monotonic(), time.process_time()
+        self._since = self._used = 0.0
+        self._full = False
         self.threads = FEW
+
+    def rest(self) -> None:
+        """Somebody is idle: the window begins anew."""
+        self._full = False
 
     def look(self, now: float, threads: int) -> int:
         """The number at this moment; asked when one more would be of use."""
         passed = now - self._since
-        if passed >= _WINDOW:
+        if not self._full or passed >= _WINDOW:
             used = time.process_time()
-            # A longer one says nothing: for most of it nobody wanted more.
-            if passed < 10 * _WINDOW and used - self._used < _BUSY * passed:
+            if self._full and used - self._used < _BUSY * passed:
                 self.threads = max(self.threads, 2 * threads)
-            self._since, self._used = now, used
+            self._since, self._used, self._full = now, used, True
         return self.threads
 
 
@@ -78,27 +82,34 @@ class Workers:
         self.threads = 0
 
     def at(self, due: float, act: Act) -> None:
-        """Have something done at a moment of `time.monotonic`, or as soon as possible after it."""
+        """Have something done at a moment of `time.monotonic`, or as soon as possible after it.
+
+        For a thread that comes for more right after, as whoever does an `act` does: no other is begun.
+        """
         with self._lock:
             entry = (due, next(self._turns), act)
             heapq.heappush(self._heap, entry)
-            if self._idle == 0:
-                self._grow()
-            elif self._heap[0] is entry:
-                (self._first if self._has_first else self._others).notify()
+            if self._idle and self._heap[0] is entry:
+                self._call_one()
 
     def soon(self, act: Act) -> None:
         """Have something done by the next who is free."""
-        self.at(0.0, act)
+        with self._lock:
+            heapq.heappush(self._heap, (time.monotonic(), next(self._turns), act))
+            self._call_one()
 
     def later(self, rank: int, act: Act) -> None:
         """Have something done when nothing in the heap is due, what has a lower rank first."""
         with self._lock:
             heapq.heappush(self._spare, (rank, next(self._turns), act))
-            if self._idle == 0:
-                self._grow()
-            else:
-                (self._first if self._has_first else self._others).notify()
+            self._call_one()
+
+    def _call_one(self) -> None:
+        """Somebody shall look what there is to do."""
+        if self._idle:
+            (self._first if self._has_first else self._others).notify()
+        else:
+            self._grow()
 
     @property
     def is_late(self) -> bool:
@@ -139,18 +150,19 @@ class Workers:
         with self._lock:
             while not (is_over() if is_over else self._closed):
                 now = time.monotonic()
-                if self._is_due(now):
-                    act = heapq.heappop(self._heap)[2]
-                    self._hand_on(now)
-                    return act
-                if self._spare:
-                    act = heapq.heappop(self._spare)[2]
+                act = self._next(now)
+                if act is not None:
                     self._hand_on(now)
                     return act
                 stays = self._wait(self._heap[0][0] - now if self._heap else None, is_over is None)
                 if not stays and (self._has_first or not self._heap):
                     return None
             return None
+
+    def _next(self, now: float) -> Act | None:
+        if self._is_due(now):
+            return heapq.heappop(self._heap)[2]
+        return heapq.heappop(self._spare)[2] if self._spare else None
 
     def _is_due(self, now: float) -> bool:
         return bool(self._heap) and self._heap[0][0] <= now
@@ -167,6 +179,7 @@ class Workers:
     def _wait(self, seconds: float | None, may_go: bool) -> bool:
         """Be idle until there may be something to do; False where there was nothing for long."""
         self._idle += 1
+        self._room.rest()
         try:
             if seconds is not None and not self._has_first:
                 self._has_first = True
