@@ -39,8 +39,9 @@ class Jobs:
         """Forget all."""
         self.done: dict[bytes, float] = {}
         self.unseen: set[bytes] = set()
-        self.counts = dict.fromkeys(("submits", "polls", "fetches", "most"), 0)
-        self.late = 0.0
+        self.bodies: set[bytes] = set()
+        self.counts = dict.fromkeys(("submits", "again", "polls", "fetches", "most"), 0)
+        self.late = self.begun = self.ended = 0.0
 
     def answer(self, head: bytes, body: bytes) -> bytes:
         """The whole answer to one request."""
@@ -50,6 +51,7 @@ class Jobs:
             return self.submit(body)
         if head.startswith(b"GET /picture"):
             self.counts["fetches"] += 1
+            self.ended = time.monotonic()
             return self.picture
         found = self.told()
         if head.startswith(b"GET /reset"):
@@ -62,8 +64,12 @@ class Jobs:
         id = b"job%d" % number
         share = number * GOLDEN % 1 - 0.5
         seconds = 0.0 if AT_ONCE in body else self.seconds + self.spread * share
-        self.done[id] = time.monotonic() + seconds
+        now = time.monotonic()
+        self.begun = self.begun or now
+        self.done[id] = now + seconds
         self.unseen.add(id)
+        self.counts["again"] += body in self.bodies
+        self.bodies.add(body)
         self.counts["submits"] += 1
         self.counts["most"] = max(self.counts["most"], len(self.unseen))
         return self.told_of(id, "in_progress")
@@ -87,9 +93,15 @@ class Jobs:
         return answer(json.dumps({**found, **more}).encode())
 
     def told(self) -> dict[str, float]:
-        """The counters; `late` is the mean of the jobs that were seen done."""
+        """The counters.
+
+        `most` are the jobs at once that no poll had seen done, `again` the submits of what was
+        submitted before, `late` is the mean of the jobs that were seen done, and `took` the seconds
+        from the first submit to the last fetch.
+        """
         seen = len(self.done) - len(self.unseen)
-        return {**self.counts, "seen": seen, "late": self.late / max(seen, 1)}
+        late, took = self.late / max(seen, 1), self.ended - self.begun
+        return {**self.counts, "seen": seen, "late": late, "took": took}
 
 
 class Connection(asyncio.Protocol):

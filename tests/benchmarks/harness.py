@@ -38,8 +38,9 @@ class Row:
     unit: str = "ms"
     ratio: float | None = None
     target: float | None = None
-    # Whether the target bounds the ratio, or the figure itself.
+    # Whether the target bounds the ratio, or the figure itself; and whether from below.
     absolute: bool = False
+    least: bool = False
 
     @property
     def verdict(self) -> str:
@@ -47,7 +48,8 @@ class Row:
         judged = self.ours if self.absolute else self.ratio
         if self.target is None or judged is None:
             return "stated"
-        return "met" if judged <= self.target else "MISSED"
+        met = judged >= self.target if self.least else judged <= self.target
+        return "met" if met else "MISSED"
 
     def cells(self) -> tuple[str, ...]:
         """The row as the table prints it."""
@@ -57,7 +59,7 @@ class Row:
             f"{self.ours:.2f} {self.unit}",
             "-" if self.baseline is None else f"{self.baseline:.2f} {self.unit}",
             "-" if self.ratio is None else f"{self.ratio:.{2 if self.ratio >= 0.1 else 3}f}",
-            "-" if self.target is None else f"<= {times}",
+            "-" if self.target is None else f"{'>=' if self.least else '<='} {times}",
             self.verdict,
         )
 

@@ -33,15 +33,22 @@ def peer(seconds: float, spread: float, delay: float = 0.0) -> Iterator[str]:
             process.kill()
 
 
+def counters(base: str) -> Found:
+    """What the provider counted."""
+    connection = http.client.HTTPConnection(base.removeprefix("http://"))
+    connection.request("GET", "/counters")
+    found: Found = json.loads(connection.getresponse().read())
+    connection.close()
+    return found
+
+
 def ran(task: str, base: str, number: int, every: float, first: float | None = None) -> Found:
     """One run in a fresh process: its CPU milliseconds, its memory, and what the provider saw."""
     with scratch() as folder:
         (folder / "spool").mkdir()
         arguments = (base, folder, number, every, every if first is None else first)
         costs = in_child("many_tasks.py", task, *map(str, arguments))
-    connection = http.client.HTTPConnection(base.removeprefix("http://"))
-    connection.request("GET", "/counters")
-    seen: Found = json.loads(connection.getresponse().read())
+    seen = counters(base)
     assert seen["submits"] == seen["fetches"] == number, seen
     print(f"  {task} {number}: {costs} {seen}", file=sys.stderr)
     return {**costs, **seen}

@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 
+import batch
 import bodies
 import compare
 import generation
@@ -31,6 +32,7 @@ BENCHMARKS: dict[str, Callable[[], Iterator[Row]]] = {
     "handshake": handshake.rows,
     "journal": journal.rows,
     "many": many.rows,
+    "batch": batch.rows,
     "compare": compare.rows,
     "report": report.rows,
     "polling": polling.rows,
