@@ -20,6 +20,7 @@ import polling
 import report
 import startup
 import translation
+import workers
 from harness import Row
 
 BENCHMARKS: dict[str, Callable[[], Iterator[Row]]] = {
@@ -33,6 +34,7 @@ BENCHMARKS: dict[str, Callable[[], Iterator[Row]]] = {
     "journal": journal.rows,
     "many": many.rows,
     "batch": batch.rows,
+    "workers": workers.rows,
     "compare": compare.rows,
     "report": report.rows,
     "polling": polling.rows,
