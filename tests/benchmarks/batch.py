@@ -56,7 +56,7 @@ def dry_run(lines: int, provider: str, **keys: str) -> Ran:
 def run() -> Iterator[Row]:
     """Ten thousand lines, and the barest loop."""
     with peer(0.0, 0.0) as base:
-        with scratch() as folder:
+        with scratch(keep=True) as folder:
             write(folder, LINES)
             words = ("batch", "run", FILE, "-p", "vtrix", "--yes", "-q")
             more = ("--concurrency", str(AT_ONCE))
@@ -64,7 +64,7 @@ def run() -> Iterator[Row]:
             seen = counters(base)
             assert seen["submits"] == seen["fetches"] == LINES, seen
             print(f"  {seen}", file=sys.stderr)
-        with scratch() as folder:
+        with scratch(keep=True) as folder:
             plain = Plain(base, folder, 0.0)
             begun = time.perf_counter()
             plain.run(LINES)

@@ -6,6 +6,7 @@ within one round hardly do. So a result is always the median of the rounds' own 
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import gc
 import json
@@ -154,8 +155,22 @@ def crowded(variables: int) -> Iterator[None]:
             del os.environ[name]
 
 
+# Folders that go away at the end of all.
+_kept = contextlib.ExitStack()
+atexit.register(_kept.close)
+
+
 @contextlib.contextmanager
-def scratch() -> Iterator[Path]:
-    """A folder that goes away again."""
-    with tempfile.TemporaryDirectory(prefix="unified-flux-benchmark-") as folder:
+def scratch(*, keep: bool = False) -> Iterator[Path]:
+    """A folder that goes away again.
+
+    Args:
+        keep: Not before the end of all. For some minutes after many files were deleted, ext4 looks
+            past each of them when it makes a new one, and what is measured next would pay for that.
+    """
+    made = tempfile.TemporaryDirectory(prefix="unified-flux-benchmark-")
+    if keep:
+        yield Path(_kept.enter_context(made))
+        return
+    with made as folder:
         yield Path(folder)

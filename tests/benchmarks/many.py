@@ -44,7 +44,7 @@ def counters(base: str) -> Found:
 
 def ran(task: str, base: str, number: int, every: float, first: float | None = None) -> Found:
     """One run in a fresh process: its CPU milliseconds, its memory, and what the provider saw."""
-    with scratch() as folder:
+    with scratch(keep=True) as folder:
         (folder / "spool").mkdir()
         arguments = (base, folder, number, every, every if first is None else first)
         costs = in_child("many_tasks.py", task, *map(str, arguments))

@@ -127,7 +127,7 @@ class Team(Workers):
 def team(server: Postgres, base: str, name: str, *, limit: int, **more: int) -> Iterator[Team]:
     """A team that has not begun."""
     address = server.database(name)
-    with scratch() as folder:
+    with scratch(keep=True) as folder:
         scene = Scene(folder=folder, base=base, queue=address)
         scene.out.mkdir()
         (folder / "unified-flux.toml").write_text(SETTINGS.format(limit=limit))
