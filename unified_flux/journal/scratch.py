@@ -11,8 +11,9 @@ from typing import Any, Self, TypeVar
 from unified_flux.errors import JournalError
 from unified_flux.text import safe
 
-# Kilobytes of it that are held in memory; the rest lies in a temporary file.
-_HELD = 4_000
+# Kilobytes of it that are held in memory; the rest lies in a temporary file. Ten thousand lines fill
+# them, so that a million take no more.
+_HELD = 1_000
 _TABLES = """
 PRAGMA journal_mode = OFF;
 PRAGMA synchronous = OFF;
