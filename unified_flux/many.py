@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Future
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
 from types import TracebackType
@@ -22,7 +22,6 @@ from unified_flux.world import World
 
 K = TypeVar("K")
 T = TypeVar("T")
-R_co = TypeVar("R_co", covariant=True)
 CONCURRENCY = 16
 
 
@@ -108,7 +107,7 @@ class Stream(Iterator[tuple[K, T | UnifiedFluxError]], Generic[K, T]):
         self._free = concurrency
         self._concurrency = concurrency
         self._scheduler = Scheduler(threads)
-        self._over: SimpleQueue[tuple[K, Future[T]]] = SimpleQueue()
+        self._over: SimpleQueue[tuple[K, T, BaseException | None]] = SimpleQueue()
         self._ends = False
 
     def __next__(self) -> tuple[K, T | UnifiedFluxError]:
@@ -117,9 +116,13 @@ class Stream(Iterator[tuple[K, T | UnifiedFluxError]], Generic[K, T]):
             self._fill()
             if self._free == self._concurrency:
                 raise StopIteration
-            key, future = self._over.get()
+            key, value, error = self._over.get()
             self._free += 1
-            return key, end_of(future)
+            if isinstance(error, UnifiedFluxError):
+                return key, error
+            if error is not None:
+                raise error
+            return key, value
         except BaseException:
             self.close()
             raise
@@ -154,23 +157,10 @@ class Stream(Iterator[tuple[K, T | UnifiedFluxError]], Generic[K, T]):
                 self._ends = True
                 return
             self._free -= 1
-            future = self._scheduler.submit(begun.flow, begun.world)
-            future.add_done_callback(lambda done, key=begun.key: self._over.put((key, done)))  # type: ignore[misc]
+            self._scheduler.start(begun.flow, begun.world, partial(self._ended, begun.key))
 
-
-class _Over(Protocol[R_co]):
-    """A future that is over, of threads or of asyncio."""
-
-    def result(self) -> R_co:
-        """What it came to."""
-
-
-def end_of(future: _Over[T]) -> T | UnifiedFluxError:
-    """What a flow came to; a failure is a value, a slip is raised."""
-    try:
-        return future.result()
-    except UnifiedFluxError as error:
-        return error
+    def _ended(self, key: K, value: T, error: BaseException | None) -> None:
+        self._over.put((key, value, error))
 
 
 class Many(Stream[tuple[int, Asked], ImageResult]):
