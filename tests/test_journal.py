@@ -552,15 +552,31 @@ def test_half_a_letter_of_a_stranger_is_kept_as_its_escape(journal: Journal) -> 
     assert journal.get("job1").outputs[0].url == "https://pictures.example/\\ud83d.png"
 
 
-@IN_A_FILE
-def test_a_picture_that_is_saved_after_closing_is_noted_at_once(journal: Journal) -> None:
+def test_a_picture_that_is_saved_after_closing_is_noted_at_once(
+    journal: Journal, place: Path | str
+) -> None:
     """Nothing waits for a next transaction that never comes."""
     journal.prepare([record(destination="/somewhere/fox.png")])
     for fact in (intent(), accepted(), done(), saved()):
         journal.keep(fact)
     journal.close()
     journal.delivered("job1", 0, Path("/somewhere/fox.png"))
-    assert rows(journal, "SELECT delivered_at IS NULL FROM jobs") == [(0,)]
+    with contextlib.closing(Journal(place)) as other:
+        assert other.get("job1").delivered_at
+
+
+def test_a_picture_that_is_saved_while_the_connection_is_lost_lets_go_of_no_job(
+    journal: Journal, place: Path | str
+) -> None:
+    """What else this process works on stays its own."""
+    journal.prepare([record(destination="/somewhere/fox.png"), record("job2")])
+    for fact in (intent(), accepted(), done(), saved(), intent("job2")):
+        journal.keep(fact)
+    journal._database._shut()
+    journal.delivered("job1", 0, Path("/somewhere/fox.png"))
+    with contextlib.closing(Journal(place)) as other:
+        assert not other.claim("job2")
+        assert other.get("job1").delivered_at
 
 
 def test_a_locked_file_is_waited_for_once_by_all(tmp_path: Path) -> None:

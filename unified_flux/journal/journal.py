@@ -206,11 +206,15 @@ class Journal(Reader):
             self._hand(connection).delivered(id, position, str(path))
 
         # Whoever finds the file and not this note sees by its bytes that it is the one.
-        if self._database.is_open:
-            self._database.later(act)
-        else:
+        if self._owner is None:
+            # It was closed before.
             self._database.write(act)
             self.close()
+        elif self.path is not None and self._database.is_open:
+            self._database.later(act)
+        else:
+            # A worker ends its line next, and nobody takes that up again to write this.
+            self._database.write(act, durable=False)
 
     def claim(self, id: str) -> bool:
         """Take a job over, where no living process works on it; False where one does."""
