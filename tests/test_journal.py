@@ -622,7 +622,7 @@ def test_many_may_open_a_new_journal_at_once(tmp_path: Path) -> None:
 
 
 def test_durations_are_those_of_a_models_latest_pictures(journal: Journal) -> None:
-    """In seconds, the newest first."""
+    """In seconds from accepted to done, the newest first; fetching does not count."""
     now = [1000.0]
     journal._clock = lambda: now[0]
     for number, seconds in enumerate((4.0, 7.5)):
@@ -632,6 +632,8 @@ def test_durations_are_those_of_a_models_latest_pictures(journal: Journal) -> No
         journal.keep(accepted(id))
         now[0] += seconds
         journal.keep(done(id))
+        now[0] += 100
         journal.keep(saved(id))
     assert journal.durations("rivya", record().model, sandbox=False) == [7.5, 4.0]
+    assert journal.durations("rivya", record().model, sandbox=False, latest=1) == [7.5]
     assert journal.durations("rivya", record().model, sandbox=True) == []
