@@ -12,7 +12,7 @@ from typing import Any
 
 from unified_flux import errors
 from unified_flux.errors import Charged, UnifiedFluxError
-from unified_flux.money import Charge
+from unified_flux.money import NO_CHARGE_KNOWN, Charge
 from unified_flux.pricing import Quote
 from unified_flux.report import Report
 from unified_flux.request import ImageRequest, Reference
@@ -126,7 +126,7 @@ class Record:
     job_id: str | None = None
     quote: Quote = field(default_factory=Quote)
     charged: Charged = Charged.NO
-    charge: Charge = field(default_factory=Charge)
+    charge: Charge = NO_CHARGE_KNOWN
     error: dict[str, Any] | None = None
     notes: tuple[str, ...] = ()
     outputs: tuple[Kept, ...] = ()
@@ -292,12 +292,11 @@ def rebuilt(request: Mapping[str, Any], sources: Sequence[str | None]) -> ImageR
     return ImageRequest(**fields, references=references)
 
 
-def draft(
-    translation: Translation, *, place: str, request: dict[str, Any], **known: Any
-) -> Record:
+def draft(translation: Translation, *, place: str, request: dict[str, Any], **known: Any) -> Record:
     """The record of a picture that is about to be asked for."""
     card = translation.card
-    payload = shown(translation.payload)
+    # Without references it is what is sent, to the byte.
+    payload = shown(translation.payload) if translation.references else translation.payload
     asked = {name: value for name, value in request.items() if name != "tags"}
     return Record(
         provider=card.provider,

@@ -156,8 +156,6 @@ def _close_all() -> None:
         one.close()
 
 
-
-
 class Task:
     """One flow on its way; one thread at a time has it in hand."""
 
@@ -181,7 +179,7 @@ class Task:
 
     def begin(self) -> None:
         """Have it taken up by the next thread that has nothing else to do."""
-        self._scheduler.workers.later(NEW, partial(self.go, 0))
+        self._scheduler.workers.later(NEW, self, 0)
 
     def stop(self) -> None:
         """End it at its next step."""
@@ -192,7 +190,7 @@ class Task:
         for child in children:
             child.stop()
         if turn is not None:
-            self._scheduler.workers.soon(partial(self.go, turn))
+            self._scheduler.workers.soon(self, turn)
 
     def wake(self) -> None:
         """It may be its turn to pay, or to hear that nobody pays any more."""
@@ -204,7 +202,7 @@ class Task:
         for child in children:
             child.wake()
         if turn is not None:
-            self._scheduler.workers.soon(partial(self.go, turn))
+            self._scheduler.workers.soon(self, turn)
 
     def go(self, turn: int) -> None:
         """Do what the flow asks until it has to wait, unless another has taken it up since."""
@@ -281,9 +279,9 @@ class Task:
             if self._is_stopped or (self._is_woken and isinstance(effect, Intent)):
                 due = 0.0
         if due is None:
-            self._scheduler.workers.later(READY, partial(self.go, turn))
+            self._scheduler.workers.later(READY, self, turn)
         elif due < inf:
-            self._scheduler.workers.at(due, partial(self.go, turn))
+            self._scheduler.workers.at(due, self, turn)
 
     def _take_turn(self, effect: Intent) -> Answer | None:
         """The first intent to pay: when it is this flow's turn, and where it can be kept."""
