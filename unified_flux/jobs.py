@@ -16,7 +16,7 @@ from unified_flux.access import Access
 from unified_flux.adapter import Adapter
 from unified_flux.config import Config
 from unified_flux.contract import Card
-from unified_flux.effects import Together
+from unified_flux.effects import Pause, Together
 from unified_flux.errors import (
     ConfigurationError,
     InvalidRequest,
@@ -51,6 +51,8 @@ from unified_flux.world import World
 _log = logging.getLogger("unified_flux")
 # Seconds for which what was learnt of a model's durations is good enough.
 _LEARNT = 60.0
+# Seconds between two looks at a job that another process has in hand.
+_LOOK = 0.5
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,7 @@ class Jobs:
                 # What they all send along is uploaded once, before.
                 yield from flow.bring_references(next(ask for ask in asks if ask))
             flows = [
-                flow.generate(ask) if ask else self.taken_up(one)
+                flow.generate(ask) if ask else self.taken_up(one, patient=asked.patient)
                 for one, ask in zip(records, asks, strict=True)
             ]
             answer = yield Together(flows)
@@ -154,14 +156,20 @@ class Jobs:
         within = self._same_within(order.asked)
         return any(journal.has_same(one, within) for one in self.orders.drafts(order)[0])
 
-    def taken_up(self, record: Record, *, resubmit: bool = False) -> Flow:
-        """The flow that goes on with a record, which is taken when it starts and let go at its end."""
+    def taken_up(self, record: Record, *, resubmit: bool = False, patient: bool = False) -> Flow:
+        """The flow that goes on with a record, which is taken when it starts and let go at its end.
+
+        Args:
+            patient: Wait for it while another process works on it.
+        """
         journal = self.journal if record.id else None
         if record.phase is Phase.SAVED and on_disk(record):
             # A picture that is here is handed over whoever is at work on its file.
             return (yield from next_flow(self._taken(record)))
-        if journal is not None and not journal.claim(record.id):
-            raise busy(record)
+        while journal is not None and not journal.claim(record.id):
+            if not patient:
+                raise busy(record)
+            yield Pause(_LOOK, idly=True)
         try:
             if journal is not None:
                 # Another process may have gone on with it since it was looked up.

@@ -35,6 +35,7 @@ class Asked:
         destination: A path, folder or template that the pictures are meant for; `force` allows to
             overwrite there.
         max_cost: The most that all its pictures together may cost.
+        patient: Where another process has one of its pictures in hand, wait until that is over.
     """
 
     request: ImageRequest
@@ -43,6 +44,7 @@ class Asked:
     force: bool = False
     max_cost: str | Money | None = None
     same_within: float | None = None
+    patient: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -197,7 +197,7 @@ class Task:
         with self._scheduler.lock:
             children = list(self._children)
             self._is_woken = True
-            waits = self._is_parked and isinstance(self._pending, Intent)
+            waits = self._is_parked and _waits_to_begin(self._pending)
             turn = self._turn if waits else None
         for child in children:
             child.wake()
@@ -231,7 +231,7 @@ class Task:
         if isinstance(effect, Together):
             return self._ends()
         if isinstance(effect, Pause):
-            if self._is_stopped:
+            if self._is_stopped or (effect.idly and self._scheduler.is_draining):
                 raise self._stopped()
             return Answer(now=self.world.clock())
         return self._perform(effect, waited=True)
@@ -276,7 +276,7 @@ class Task:
             self._pending = effect
             self._turn += 1
             turn, self._is_parked = self._turn, True
-            if self._is_stopped or (self._is_woken and isinstance(effect, Intent)):
+            if self._is_stopped or (self._is_woken and _waits_to_begin(effect)):
                 due = 0.0
         if due is None:
             self._scheduler.workers.later(READY, self, turn)
@@ -372,6 +372,11 @@ class Task:
                 gate.forget(self.wake)
         self._over(value, error)
         self._scheduler.is_over(self)
+
+
+def _waits_to_begin(effect: Effect | None) -> bool:
+    """Whether a flow that is parked here has nothing under way."""
+    return isinstance(effect, Intent) or (isinstance(effect, Pause) and effect.idly)
 
 
 def _has_happened(effect: Effect) -> bool:

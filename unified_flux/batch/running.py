@@ -220,6 +220,7 @@ class Run:
             destination=target.absolute,
             force=target.force,
             same_within=FOR_EVER,
+            patient=True,
         ), most
 
     def _fits(self, most: Money | None) -> bool:
