@@ -168,7 +168,10 @@ class Stream(Iterator[tuple[K, T | UnifiedFluxError]], Generic[K, T]):
 class Many(Stream[tuple[int, Asked], ImageResult]):
     """What many requests come to, as they finish: an iterator of `Made`."""
 
-    def __next__(self) -> Made:  # type: ignore[override]  # of the same, with its names
+    def __iter__(self) -> Iterator[Made]:  # type: ignore[override]  # of the same, with its names
+        return self  # type: ignore[return-value]
+
+    def __next__(self) -> Made:  # type: ignore[override]
         """The next that is over."""
         (number, asked), end = super().__next__()
         return made(number, asked, end)

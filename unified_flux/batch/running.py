@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from unified_flux.batch.checking import Check, most_of
 from unified_flux.batch.costs import Ceiling, Sums
@@ -142,7 +142,7 @@ class Run:
             self.check.router.generate_many(self._asked(), concurrency=self.concurrency) as many,
         ):
             self._many = many
-            for made in cast(Iterator[Made], many):
+            for made in many:
                 if made.result is None or self.fail_fast or self.ceiling is not None:
                     # What decides whether the next line is sent is known before it is.
                     self._end(made)
