@@ -163,13 +163,16 @@ class Jobs:
             patient: Wait for it while another process works on it.
         """
         journal = self.journal if record.id else None
-        if record.phase is Phase.SAVED and on_disk(record):
-            # A picture that is here is handed over whoever is at work on its file.
-            return (yield from next_flow(self._taken(record)))
-        while journal is not None and not journal.claim(record.id):
+        while True:
+            if record.phase is Phase.SAVED and on_disk(record):
+                # A picture that is here is handed over whoever is at work on its file.
+                return (yield from next_flow(self._taken(record)))
+            if journal is None or journal.claim(record.id):
+                break
             if not patient:
                 raise busy(record)
             yield Pause(_LOOK, idly=True)
+            record = journal.get(record.id)
         try:
             if journal is not None:
                 # Another process may have gone on with it since it was looked up.
