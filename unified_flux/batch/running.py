@@ -29,7 +29,7 @@ from unified_flux.errors import (
     Unauthorized,
     UnifiedFluxError,
 )
-from unified_flux.many import Asked, Made, Many
+from unified_flux.many import CONCURRENCY, Asked, Made, Many
 from unified_flux.money import Charge, Money
 from unified_flux.result import ImageResult
 from unified_flux.saving import Saving
@@ -125,7 +125,7 @@ class Run:
     checked: bool = True
     ceiling: Ceiling | None = None
     fail_fast: bool = False
-    concurrency: int = 16
+    concurrency: int = CONCURRENCY
     tally: Tally = field(default_factory=Tally)
     _many: Many | None = None
     _under_way: dict[int, tuple[Line, Money | None]] = field(default_factory=dict)
