@@ -141,3 +141,12 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
 def shared(postgres: Postgres) -> str:
     """The address of a new database there."""
     return postgres.database(f"flux_{secrets.token_hex(6)}")
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Path | str:
+    """Where an empty journal may be, of either kind: a folder, and an address."""
+    if request.param == "sqlite":
+        return tmp_path / "home"
+    address: str = request.getfixturevalue("postgres").emptied()
+    return address

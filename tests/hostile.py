@@ -20,12 +20,13 @@ class Hostile:
         heard: What each connection sent, up to the end of its body.
     """
 
+    host: str = "127.0.0.1"
     port: int = 0
     heard: list[bytes] = field(default_factory=list)
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"http://{f'[{self.host}]' if ':' in self.host else self.host}:{self.port}"
 
 
 def hear(connection: socket.socket) -> bytes:
@@ -57,10 +58,13 @@ def reset(connection: socket.socket) -> None:
 
 
 @contextmanager
-def hostile(*scripts: Script, before: Script | None = None) -> Iterator[Hostile]:
+def hostile(
+    *scripts: Script, before: Script | None = None, host: str = "127.0.0.1"
+) -> Iterator[Hostile]:
     """The server, stopped at the end. `before` acts on a connection before anything is read."""
-    server = Hostile()
-    listener = socket.create_server(("127.0.0.1", 0))
+    server = Hostile(host)
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.create_server((host, 0), family=family)
     server.port = listener.getsockname()[1]
 
     def serve() -> None:

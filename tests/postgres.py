@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pwd
 import shutil
 import socket
+import sqlite3
 import subprocess
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
-USER = "flux"
+USER, PASSWORD = "flux", "secret-word"
+_TABLES = (
+    "SELECT tablename FROM pg_tables"
+    " WHERE schemaname = 'unified_flux' AND tablename <> 'journal_version'"
+)
 
 
 def programs() -> Path | None:
@@ -34,6 +41,7 @@ class Postgres:
     def __init__(self, folder: Path, bin: Path) -> None:
         self._folder, self._bin = folder, bin
         self.port = _free_port()
+        self._shared: str | None = None
         self._as: dict[str, Any] = {}
         if os.geteuid() == 0:
             self._as = {"user": "postgres", "group": "postgres", "extra_groups": []}
@@ -42,7 +50,10 @@ class Postgres:
             for above in (folder, *folder.parents):
                 if above.stat().st_uid == 0 and above != Path("/") and "pytest-" in str(above):
                     above.chmod(above.stat().st_mode | 0o055)
-        self._run("initdb", "-D", str(folder / "data"), "-A", "trust", "-U", USER, "-N")
+        secret = folder / "password"
+        secret.write_text(PASSWORD)
+        asked = ("-A", "scram-sha-256", f"--pwfile={secret}", "-U", USER, "-N")
+        self._run("initdb", "-D", str(folder / "data"), *asked)
 
     def start(self) -> None:
         """Listen; this returns when it does."""
@@ -60,7 +71,17 @@ class Postgres:
     def database(self, name: str) -> str:
         """A new database: its address."""
         self._run("createdb", "-h", "127.0.0.1", "-p", str(self.port), "-U", USER, name)
-        return f"postgresql://{USER}:secret-word@127.0.0.1:{self.port}/{name}"
+        return f"postgresql://{USER}:{PASSWORD}@127.0.0.1:{self.port}/{name}"
+
+    def emptied(self) -> str:
+        """A database for many tests, one after the other, with nothing in the journal's tables."""
+        if self._shared is None:
+            self._shared = self.database("shared")
+        with contextlib.closing(Looking(self._shared)) as own:
+            names = [name for (name,) in own.execute(_TABLES)]
+            if names:
+                own.execute(f"TRUNCATE {', '.join(names)} RESTART IDENTITY")
+        return self._shared
 
     def __enter__(self) -> Postgres:
         self.start()
@@ -80,6 +101,7 @@ class Postgres:
             done = subprocess.run(
                 [str(self._bin / program), *words],
                 cwd="/",
+                env={**os.environ, "PGPASSWORD": PASSWORD},
                 stdout=said,
                 stderr=said,
                 check=False,
@@ -87,3 +109,40 @@ class Postgres:
                 **self._as,
             )
         assert done.returncode == 0, (self._folder / "said").read_text()
+
+
+class Looking:
+    """A connection of another program: the journal's own statements, and rows as tuples."""
+
+    def __init__(self, address: str) -> None:
+        import psycopg
+
+        options = "-c search_path=unified_flux"
+        self._own = psycopg.connect(address, autocommit=True, options=options)
+
+    def execute(self, query: str, values: Any = ()) -> Any:
+        """A cursor, as sqlite3's."""
+        from unified_flux.journal.postgres import said
+
+        return self._own.execute(said(query), values)
+
+    def executemany(self, query: str, values: Iterable[Any]) -> None:
+        """The same statement for many rows."""
+        from unified_flux.journal.postgres import said
+
+        self._own.cursor().executemany(said(query), values)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Each statement is committed by itself."""
+
+    def close(self) -> None:
+        """Hang up."""
+        self._own.close()
+
+
+def looking(place: Path | str) -> Any:
+    """What another program opens to look into a journal, in the folder or at the address."""
+    return Looking(place) if isinstance(place, str) else sqlite3.connect(place / "journal.db")

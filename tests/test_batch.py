@@ -333,6 +333,23 @@ def test_a_batch_that_is_killed_goes_on_where_it_was(configured: SandboxServer) 
     assert len(results) == 6
 
 
+def test_two_runs_of_one_file_both_bring_every_line(configured: SandboxServer) -> None:
+    """What the other has in hand is waited for: both end well, and each line was paid once."""
+    path = write("a.jsonl", *[{"prompt": f"fox {n} sandbox:polls-3"} for n in range(6)])
+    command = [sys.executable, "-m", "unified_flux", "batch", "run", str(path), "-p", "rivya"]
+    runs = [
+        subprocess.Popen([*command, "--results", f"{name}.jsonl"], stderr=subprocess.PIPE)
+        for name in ("one", "other")
+    ]
+    for process in runs:
+        _, told = process.communicate(timeout=60)
+        assert process.returncode == 0, told
+    assert accepted(configured) == 6
+    for name in ("one", "other"):
+        results = [json.loads(line) for line in Path(f"{name}.jsonl").read_text().splitlines()]
+        assert [one["status"] for one in results] == ["done"] * 6
+
+
 @pytest.mark.slow
 def test_memory_is_flat_whatever_the_length_of_the_file() -> None:
     """A dry run of a hundred thousand lines holds hardly more than one of two thousand."""

@@ -101,6 +101,17 @@ def test_a_setting_that_is_none_is_an_error_that_names_its_file(
     assert caught.value.exit_code == 2
 
 
+def test_an_address_with_a_password_is_never_shown() -> None:
+    """Neither by the settings' own repr nor by the error about one that is no text."""
+    address = "postgresql://me:hush@db.example/flux"
+    said = repr(Config(("rivya",)).overridden({"queue": address}))
+    assert "postgresql://me:***@db.example/flux" in said
+    Path("unified-flux.toml").write_text(f'queue = ["{address}"]')
+    with pytest.raises(ConfigurationError, match="queue must be a text") as caught:
+        load()
+    assert "hush" not in said + str(caught.value)
+
+
 def test_a_misspelt_variable_of_the_shell_is_an_error() -> None:
     """Names under our prefix are ours; a foreign name that merely begins like a provider is not."""
     with pytest.raises(ConfigurationError, match="which is no setting"):

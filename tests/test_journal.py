@@ -19,74 +19,22 @@ from typing import Any
 
 import pytest
 
-from unified_flux import Charge, Client, ImageRequest, Job, JournalError, Money, registry
+from unified_flux import Client, ImageRequest, JournalError, Money
 from unified_flux.config import Config
-from unified_flux.effects import Accepted, Intent, Saved, Settled
+from unified_flux.effects import Accepted, Intent, Settled
 from unified_flux.errors import Charged, InvalidRequest, OutcomeUnknown
-from unified_flux.images import Header
 from unified_flux.journal import Journal, sqlite, tables
 from unified_flux.journal.owner import FileOwner as Owner
-from unified_flux.journal.pacing import Pace
-from unified_flux.money import Basis
-from unified_flux.record import Record, canonical, draft
 from unified_flux.sandbox.server import SandboxServer
-from unified_flux.spool import SpooledFile
-from unified_flux.throttle import NotYet, Throttle
-from unified_flux.wire import Phase, Purpose, WireRequest
+from unified_flux.wire import Phase
 
+from facts import IN_A_FILE, JOB, PICTURE, PROMPT, accepted, done, intent, record, saved  # isort: skip
 from hostile import hostile, say  # isort: skip
 
-PROMPT = "a fox in a very particular forest"
-JOB = Job(
-    provider="rivya",
-    model="flux-kontext-pro",
-    id="task_1",
-    charge=Charge(money=Money(Decimal("4"), "credits:rivya"), basis=Basis.BILLED, raw={"a": 1}),
-)
-PICTURE = SpooledFile(path=Path("p.png"), size=3, sha256="ab" * 32, header=Header("png", 1, 1))
 
-
-def record(id: str = "job1", **known: Any) -> Record:
-    """A record as a client drafts it."""
-    adapter = registry.make_adapter("rivya")
-    request = ImageRequest(prompt=PROMPT, client_request_id=known.get("client_request_id"))
-    translation = adapter.translate(request, adapter.cards[0])
-    facts = {"place": "https://rivya.example", "request": canonical(request), "key": "key-1"}
-    return draft(translation, id=id, report=translation.report, **{**facts, **known})
-
-
-def intent(id: str = "job1", *, repeatable: bool = True) -> Intent:
-    """A submit that is about to leave."""
-    wire = WireRequest(
-        purpose=Purpose.SUBMIT,
-        method="POST",
-        url="https://rivya.example/api/v1/generations",
-        headers={"Idempotency-Key": "key-1"},
-        json={"prompt": PROMPT},
-    )
-    return Intent(Phase.SENDING, id=id, wire=wire, repeatable=repeatable)
-
-
-def accepted(id: str = "job1") -> Accepted:
-    return Accepted(Phase.ACCEPTED, JOB, id=id)
-
-
-def done(id: str = "job1") -> Settled:
-    return Settled(Phase.DONE, JOB, id=id, urls=("https://pictures.example/1.png",))
-
-
-def saved(id: str = "job1") -> Saved:
-    return Saved(Phase.SAVED, JOB, id=id, blobs=(PICTURE,))
-
-
-IN_A_FILE = pytest.mark.parametrize("journal", ["sqlite"], indirect=True)
-
-
-@pytest.fixture(params=["sqlite", "postgres"])
-def journal(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Journal]:
+@pytest.fixture
+def journal(place: Path | str) -> Iterator[Journal]:
     """A journal of either kind: what it promises does not hang on where it is."""
-    shared = request.param == "postgres"
-    place = request.getfixturevalue("shared") if shared else tmp_path / "home"
     with contextlib.closing(Journal(place)) as one:
         yield one
 
@@ -566,7 +514,8 @@ def test_a_forked_child_begins_anew(tmp_path: Path) -> None:
 import os, sys
 sys.path.insert(0, sys.argv[2])
 from pathlib import Path
-from test_journal import Journal, accepted, intent, record
+from facts import accepted, intent, record
+from unified_flux.journal import Journal
 journal = Journal(Path(sys.argv[1]))
 journal.prepare([record("parent")])
 journal.keep(intent("parent"))
@@ -603,15 +552,31 @@ def test_half_a_letter_of_a_stranger_is_kept_as_its_escape(journal: Journal) -> 
     assert journal.get("job1").outputs[0].url == "https://pictures.example/\\ud83d.png"
 
 
-@IN_A_FILE
-def test_a_picture_that_is_saved_after_closing_is_noted_at_once(journal: Journal) -> None:
+def test_a_picture_that_is_saved_after_closing_is_noted_at_once(
+    journal: Journal, place: Path | str
+) -> None:
     """Nothing waits for a next transaction that never comes."""
     journal.prepare([record(destination="/somewhere/fox.png")])
     for fact in (intent(), accepted(), done(), saved()):
         journal.keep(fact)
     journal.close()
     journal.delivered("job1", 0, Path("/somewhere/fox.png"))
-    assert rows(journal, "SELECT delivered_at IS NULL FROM jobs") == [(0,)]
+    with contextlib.closing(Journal(place)) as other:
+        assert other.get("job1").delivered_at
+
+
+def test_a_picture_that_is_saved_while_the_connection_is_lost_lets_go_of_no_job(
+    journal: Journal, place: Path | str
+) -> None:
+    """What else this process works on stays its own."""
+    journal.prepare([record(destination="/somewhere/fox.png"), record("job2")])
+    for fact in (intent(), accepted(), done(), saved(), intent("job2")):
+        journal.keep(fact)
+    journal._database._shut()
+    journal.delivered("job1", 0, Path("/somewhere/fox.png"))
+    with contextlib.closing(Journal(place)) as other:
+        assert not other.claim("job2")
+        assert other.get("job1").delivered_at
 
 
 def test_a_locked_file_is_waited_for_once_by_all(tmp_path: Path) -> None:
@@ -656,49 +621,8 @@ def test_many_may_open_a_new_journal_at_once(tmp_path: Path) -> None:
             journal.close()
 
 
-def test_who_shares_a_database_takes_over_only_from_the_dead(shared: str) -> None:
-    """A job belongs to whoever gives signs of life; woken after its lease, it may not send."""
-    frozen = Journal(shared, lease=0.5)
-    with contextlib.closing(frozen), contextlib.closing(Journal(shared, lease=0.5)) as other:
-        frozen.prepare([record()], at_once=True)
-        assert not other.claim("job1")
-        # As under SIGSTOP: no more signs of life.
-        frozen._owner._stopped.set()  # type: ignore[union-attr]
-        end = time.monotonic() + 10
-        while not other.claim("job1"):
-            assert time.monotonic() < end
-            time.sleep(0.05)
-        with pytest.raises(JournalError, match="not this process's to send"):
-            frozen.keep(intent())
-        other.keep(intent())
-        # What it had sent already is taken down all the same.
-        frozen.keep(accepted())
-        assert other.get("job1").phase is Phase.ACCEPTED
-
-
-def test_throttles_hold_for_all_who_share_a_journal(journal: Journal) -> None:
-    """An intent that has to wait writes nothing and may be told again; a 429 slows everybody."""
-    journal._pace = Pace({"rivya": Throttle(in_flight=2)}, 300.0)
-    for number in range(3):
-        journal.prepare([record(f"job{number}")])
-    journal.keep(intent("job0"))
-    journal.keep(intent("job1"))
-    with pytest.raises(NotYet):
-        journal.keep(intent("job2"))
-    for fact in (accepted("job0"), done("job0"), saved("job0")):
-        journal.keep(fact)
-    journal.keep(intent("job2"))
-    assert journal.get("job2").phase is Phase.SENDING
-    journal._pace = Pace({}, 300.0)
-    journal.slow_down("rivya", 60.0, sandbox=False)
-    journal.prepare([record("job3")])
-    with pytest.raises(NotYet) as caught:
-        journal.keep(intent("job3"))
-    assert 50 < caught.value.seconds <= 60
-
-
 def test_durations_are_those_of_a_models_latest_pictures(journal: Journal) -> None:
-    """In seconds, the newest first."""
+    """In seconds from accepted to done, the newest first; fetching does not count."""
     now = [1000.0]
     journal._clock = lambda: now[0]
     for number, seconds in enumerate((4.0, 7.5)):
@@ -708,6 +632,8 @@ def test_durations_are_those_of_a_models_latest_pictures(journal: Journal) -> No
         journal.keep(accepted(id))
         now[0] += seconds
         journal.keep(done(id))
+        now[0] += 100
         journal.keep(saved(id))
     assert journal.durations("rivya", record().model, sandbox=False) == [7.5, 4.0]
+    assert journal.durations("rivya", record().model, sandbox=False, latest=1) == [7.5]
     assert journal.durations("rivya", record().model, sandbox=True) == []

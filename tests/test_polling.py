@@ -206,7 +206,7 @@ def conversation(
         card=card,
         translation=adapter.translate(ImageRequest(prompt="a fox"), card),
         rng=random.Random(4),
-        durations=known,
+        schedule=Schedule(card.facts["polling"], known),
     )
     clock = Clock()
 

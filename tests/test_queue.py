@@ -91,7 +91,7 @@ def test_two_workers_make_a_batch_and_pay_each_line_once(
 def test_what_a_killed_worker_began_another_goes_on_with(
     provider: str, queue: str, configured: SandboxServer
 ) -> None:
-    """It is polled and fetched, and never paid again."""
+    """It is polled and fetched, never paid again, and all of it noted when the last line has ended."""
     batch(6, "sandbox:polls-1")
     assert run(["batch", "submit", "foxes.jsonl", "-p", provider, "--yes"]) == 0
     with contextlib.closing(Journal(queue)) as journal:
@@ -101,8 +101,10 @@ def test_what_a_killed_worker_began_another_goes_on_with(
             first.wait(10)
         with worker():
             assert run(["batch", "watch", "foxes.jsonl", "-q"]) == 0
+        # The worker was killed as well.
         assert (len(pictures()), accepted(configured)) == (6, 6)
         assert {one.phase for one in journal.jobs({})} == {Phase.SAVED}
+        assert journal.open_jobs() == []
 
 
 def test_all_workers_together_keep_to_the_throttle(queue: str, configured: SandboxServer) -> None:

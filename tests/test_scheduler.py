@@ -322,6 +322,24 @@ def test_a_drained_scheduler_pays_no_more_and_finishes_what_is_paid() -> None:
     assert caught.value.charged is Charged.NO
 
 
+def test_a_drained_scheduler_does_not_wait_for_others() -> None:
+    """A flow that waits for what another process has in hand ends, whether it is parked or not yet."""
+
+    def idle() -> Generator[Effect, Answer, None]:
+        while True:
+            yield Pause(3600, idly=True)
+
+    def late() -> Generator[Effect, Answer, None]:
+        scheduler.drain()
+        yield from idle()
+
+    with Scheduler() as scheduler:
+        futures = [scheduler.submit(flow(), World(transport=Echo())) for flow in (idle, late)]
+        for future in futures:
+            with pytest.raises(Stopped):
+                future.result(10)
+
+
 def test_a_submit_that_the_journal_holds_back_asks_again() -> None:
     """NotYet is no failure: the flow waits and never hears of it."""
     asked = []

@@ -15,6 +15,7 @@ import pytest
 from faults.bookkeeping import CREDITS, START, Books, paid
 from faults.ledger import DAY, NANO, astray, kept
 from hypothesis import settings
+from hypothesis.stateful import run_state_machine_as_test
 
 from unified_flux import Charge, Job, Money
 from unified_flux.effects import Accepted, Saved, Settled
@@ -26,6 +27,7 @@ from unified_flux.money import Basis
 from unified_flux.wire import Phase
 
 from books import PICTURE, billed, quoted, record, sent  # isort: skip
+from postgres import Postgres, looking  # isort: skip
 
 
 class TestBooks(Books.TestCase):  # type: ignore[name-defined,misc]
@@ -36,9 +38,34 @@ class TestBooks(Books.TestCase):  # type: ignore[name-defined,misc]
     )
 
 
+def test_any_facts_leave_the_same_sums_in_postgresql(postgres: Postgres) -> None:
+    """The same where many machines share them."""
+
+    class Shared(Books):
+        place: Path | str = ""
+
+        def __init__(self) -> None:
+            super().__init__()
+            for journal in self.journals:
+                journal.close()
+            self.file.close()
+            self.place = postgres.emptied()
+            self.journals = [self._opened(), self._opened()]
+            self.journals[0].jobs({})
+            self.file = looking(self.place)
+
+        def _opened(self) -> Journal:
+            return Journal(self.place or self.folder, clock=lambda: self.now / 1000)
+
+    few = settings(
+        derandomize=True, deadline=None, database=None, max_examples=4, stateful_step_count=40
+    )
+    run_state_machine_as_test(Shared, settings=few)
+
+
 @pytest.fixture
-def journal(tmp_path: Path) -> Iterator[Journal]:
-    with contextlib.closing(Journal(tmp_path / "home")) as one:
+def journal(place: Path | str) -> Iterator[Journal]:
+    with contextlib.closing(Journal(place)) as one:
         yield one
 
 
@@ -60,9 +87,9 @@ def running(journal: Journal, charge: Charge, price: str = "0.04", unit: str = "
     return job
 
 
-def exact_sums(folder: Path, count: int) -> None:
+def exact_sums(place: Path | str, count: int) -> None:
     """So many bills with 19 digits each, in one day, of two units, with and without tags."""
-    with contextlib.closing(Journal(folder)) as journal:
+    with contextlib.closing(Journal(place)) as journal:
         row = tables.new_row(record()) | {"phase": "saved", "charged": "yes", "prepared_at": START}
         row |= {"charge_basis": "billed"}
         wanted: dict[tuple[str, str], int] = defaultdict(int)
@@ -83,7 +110,7 @@ def exact_sums(folder: Path, count: int) -> None:
         places = ", ".join(f":{name}" for name in names)
         insert = f"INSERT INTO jobs ({', '.join(names)}) VALUES ({places})"
         journal.jobs({})
-        with contextlib.closing(sqlite3.connect(journal.path)) as other, other:
+        with contextlib.closing(looking(place)) as other, other:
             other.executemany(insert, rows())
         told: dict[str, Fraction] = defaultdict(Fraction)
         for one in journal.spending.sums("provider"):
@@ -101,9 +128,9 @@ def exact_sums(folder: Path, count: int) -> None:
     assert float(told["USD"]) != told["USD"]
 
 
-def test_sums_of_many_rows_are_exact(tmp_path: Path) -> None:
-    """20,000 bills of 19 digits, which no float holds and whose sum no 64 bits do, add up to the last."""
-    exact_sums(tmp_path, 20_000)
+def test_sums_of_many_rows_are_exact(place: Path | str) -> None:
+    """Thousands of bills of 19 digits, which no float holds and whose sum no 64 bits do, add up to the last."""
+    exact_sums(place, 20_000 if isinstance(place, Path) else 1_000)
 
 
 @pytest.mark.slow
@@ -182,10 +209,10 @@ def test_what_is_forgotten_stays_counted(journal: Journal) -> None:
     assert sums(journal) == [("rivya", "done", 2, "0.33333334")]
 
 
-def test_a_second_submit_counts_today(tmp_path: Path) -> None:
+def test_a_second_submit_counts_today(place: Path | str) -> None:
     """The first stays as unknown and the job keeps its day, so today's sum must have one of the two."""
     now = [START]
-    with contextlib.closing(Journal(tmp_path, clock=lambda: now[0] / 1000)) as journal:
+    with contextlib.closing(Journal(place, clock=lambda: now[0] / 1000)) as journal:
         one = sent(journal, record(id="job1", quote=quoted("0.04")))
         lost = OutcomeUnknown("reset", charged=Charged.MAYBE)
         journal.keep(Settled(Phase.UNKNOWN, id="job1", error=lost))
@@ -201,11 +228,11 @@ def test_a_second_submit_counts_today(tmp_path: Path) -> None:
         ]
 
 
-def test_days_are_those_of_utc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_days_are_those_of_utc(place: Path | str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A millisecond before midnight and midnight are two days, wherever this machine is."""
     monkeypatch.setenv("TZ", "Pacific/Kiritimati")
     now = [START - 1]
-    with contextlib.closing(Journal(tmp_path, clock=lambda: now[0] / 1000)) as journal:
+    with contextlib.closing(Journal(place, clock=lambda: now[0] / 1000)) as journal:
         billed(journal, "1", "USD")
         now[0] = START
         billed(journal, "2", "USD")

@@ -368,6 +368,22 @@ def test_a_drip_of_bytes_cannot_outlast_the_time_that_is_left(transport: Any) ->
             stop.set()
 
 
+def has_ipv6() -> bool:
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        return False
+    return True
+
+
+@pytest.mark.skipif(not has_ipv6(), reason="this machine has no IPv6")
+def test_a_provider_may_live_at_an_ipv6_address(transport: Any) -> None:
+    """Its address is asked as it is written, and so are its path and query."""
+    with hostile(say(answer(b"{}")), host="::1") as server:
+        assert transport(server.url).send(submit(server.url)).status == 200
+    assert f"Host: [::1]:{server.port}".encode() in server.heard[0]
+
+
 def test_a_proxy_that_refuses_was_told_nothing_of_the_request(transport: Any) -> None:
     """What a proxy hears on the way is no byte of the paid submit."""
     refusal = answer(b"", "403 Forbidden")

@@ -16,7 +16,7 @@ from unified_flux.addresses import is_loopback, is_public, objection
 from unified_flux.errors import Charged, ConfigurationError, InvalidRequest, ProtocolError
 from unified_flux.money import Basis, Charge, Money, parse_amount, total
 from unified_flux.report import LOSSES, Entry, Outcome, Policy
-from unified_flux.secret import Secret
+from unified_flux.secret import Secret, shown_address
 from unified_flux.text import did_you_mean, safe
 from unified_flux.wire import Job, WireResponse, parse_json
 
@@ -179,6 +179,32 @@ def test_a_key_shows_itself_to_nobody() -> None:
     for leak in (json.dumps, pickle.dumps, vars):
         with pytest.raises(TypeError):
             leak(secret)
+
+
+@pytest.mark.parametrize(
+    ("address", "shown"),
+    [
+        ("postgresql://me:hush@db.example:5432/flux", "postgresql://me:***@db.example:5432/flux"),
+        ("postgres://me@db.example/flux?password=hush", "postgres://me@db.example/flux"),
+        ("postgresql:///flux?host=/run&password=hush", "postgresql:///flux"),
+        ("postgresql://me:hush@[::1]:5432,b:2/flux", "postgresql://me:***@[::1]:5432,b:2/flux"),
+        *(
+            (said, "postgresql://***")
+            for said in (
+                "postgresql://me:hu/sh@db.example/flux",
+                "postgresql://me:hu?sh@db.example/flux",
+                "postgresql://me:hu@sh@db.example/flux",
+                "postgresql://me:hush",
+                "postgresql://db.example/flux?password=a@hush",
+                "host=db.example password=hush",
+                "hush",
+            )
+        ),
+    ],
+)
+def test_an_address_is_shown_without_its_password(address: str, shown: str) -> None:
+    """Whatever is not written as it should be is not shown at all."""
+    assert shown_address(address) == shown
 
 
 def test_an_unknown_loss_is_refused_with_the_nearest_word() -> None:

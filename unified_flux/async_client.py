@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from unified_flux.client import Client
+from unified_flux.errors import UnifiedFluxError
 from unified_flux.many import (
     CONCURRENCY,
     Asked,
@@ -16,7 +17,6 @@ from unified_flux.many import (
     Made,
     begin_all,
     check_concurrency,
-    end_of,
     made,
 )
 from unified_flux.money import Money
@@ -113,7 +113,12 @@ class AsyncClient:
                     return
                 over, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
                 for future in over:
-                    yield made(*running.pop(future).key, end_of(future))
+                    end: ImageResult | UnifiedFluxError
+                    try:
+                        end = future.result()
+                    except UnifiedFluxError as error:
+                        end = error
+                    yield made(*running.pop(future).key, end)
         finally:
             for future in running:
                 future.cancel()

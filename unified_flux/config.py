@@ -24,6 +24,7 @@ from unified_flux.settings import (
     BY_NAME,
     CALL,
     PREFIX,
+    QUEUE,
     SETTINGS,
     key_name,
     typed,
@@ -36,8 +37,6 @@ from unified_flux.toml_settings import project_file, read_file
 
 # In the place of a provider's name: the one whose price in USD is the lowest.
 CHEAPEST = "cheapest"
-# Its address may hold a password.
-QUEUE = "queue"
 # What the loader or the interpreter obeys: never ours to set, and odd enough in a .env to mention.
 _LOADER = (
     "LD_PRELOAD",

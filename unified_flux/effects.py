@@ -20,9 +20,14 @@ class Exchange:
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """Let this many seconds pass."""
+    """Let this many seconds pass.
+
+    Attributes:
+        idly: Nothing of the flow's own is under way: where no more is to be sent, it ends here.
+    """
 
     seconds: float
+    idly: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,6 @@ repeated under its own idempotency key.
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
@@ -56,7 +55,7 @@ class Ask:
         translation: What is to be sent, allowed and valid; None where a job is only followed.
         id: Our own name of the job, which its facts carry; without one, none is kept.
         uploads: References that providers already have; shared with other flows.
-        durations: How many seconds this model's past jobs took, the newest first.
+        schedule: When it is asked for; left out, as the card advises.
     """
 
     adapter: Adapter
@@ -67,12 +66,10 @@ class Ask:
     pace: Pace = field(default_factory=Pace)
     rng: random.Random = field(default_factory=random.Random)
     uploads: Uploads = field(default_factory=dict)
-    durations: Sequence[float] = ()
-    schedule: Schedule = field(init=False)
+    schedule: Schedule = field(default=None)  # type: ignore[assignment]
 
     def __post_init__(self) -> None:
-        # Made here, so that a duration that is none is refused before anything is paid.
-        self.schedule = Schedule(self.card.facts["polling"], self.durations)
+        self.schedule = self.schedule or Schedule(self.card.facts["polling"])
 
 
 def generate(ask: Ask, unknown: UnifiedFluxError | None = None) -> Flow:

@@ -7,7 +7,6 @@ import logging
 import random
 import time
 from collections.abc import Container, Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -16,7 +15,8 @@ from unified_flux import flow
 from unified_flux.access import Access
 from unified_flux.adapter import Adapter
 from unified_flux.config import Config
-from unified_flux.effects import Together
+from unified_flux.contract import Card
+from unified_flux.effects import Pause, Together
 from unified_flux.errors import (
     ConfigurationError,
     InvalidRequest,
@@ -29,6 +29,7 @@ from unified_flux.journal import Journal
 from unified_flux.many import Asked, Begun, Stream
 from unified_flux.orders import Order, Orders
 from unified_flux.outcomes import Outcomes, resume_command
+from unified_flux.polling import Schedule
 from unified_flux.record import Record
 from unified_flux.recovery import (
     Taken,
@@ -50,6 +51,8 @@ from unified_flux.world import World
 _log = logging.getLogger("unified_flux")
 # Seconds for which what was learnt of a model's durations is good enough.
 _LEARNT = 60.0
+# Seconds between two looks at a job that another process has in hand.
+_LOOK = 0.5
 
 
 @dataclass(frozen=True)
@@ -61,28 +64,35 @@ class Jobs:
     config: Config
     access: Access
     journal: Journal | None
-    _took: dict[str, tuple[tuple[float, ...], float]] = field(default_factory=dict)
+    _schedules: dict[str, tuple[Schedule, float]] = field(default_factory=dict)
 
     def making(self, asked: Asked, uploads: Uploads | None = None) -> Steps[ImageResult]:
         """The flow of one call of `generate`; `uploads` are shared with other calls."""
         order = self.orders.order(asked)
-        with self.prepared(order, uploads) as asks:
-            new = [ask for _, ask in asks if ask is not None]
-            if len(new) > 1:
+        records, asks = self.prepared(order, uploads)
+        try:
+            if sum(ask is not None for ask in asks) > 1:
                 # What they all send along is uploaded once, before.
-                yield from flow.bring_references(new[0])
-            flows = [flow.generate(ask) if ask else self.taken_up(one) for one, ask in asks]
+                yield from flow.bring_references(next(ask for ask in asks if ask))
+            flows = [
+                flow.generate(ask) if ask else self.taken_up(one, patient=asked.patient)
+                for one, ask in zip(records, asks, strict=True)
+            ]
             answer = yield Together(flows)
-        records = [record for record, _ in asks]
+        finally:
+            self._let_go([ask.id for ask in asks if ask])
         return self.outcomes(records, answer.ends).result(asked.request, order.references)
 
     def submitting(self, asked: Asked) -> Steps[Job]:
         """The flow that has one picture begun."""
-        with self.prepared(self.orders.order(asked)) as ((record, ask),):
+        (record,), (ask,) = self.prepared(self.orders.order(asked))
+        try:
             if ask is None and record.job is not None:
                 return record.job
             beginning = flow.submit(ask) if ask else _job_of(self.taken_up(record))
             (end,) = (yield Together([beginning])).ends
+        finally:
+            self._let_go([ask.id] if ask else [])
         return end if isinstance(end, Job) else self.outcomes([record], [end]).failed()
 
     def waiting(self, job: Job | str) -> Steps[ImageResult]:
@@ -100,11 +110,12 @@ class Jobs:
         """The flow that goes on with a job of the journal wherever it stands."""
         return (yield from self.going_on(self.journalled(job), resubmit=resubmit))
 
-    @contextmanager
     def prepared(
         self, order: Order, uploads: Uploads | None = None
-    ) -> Iterator[list[tuple[Record, Ask | None]]]:
-        """The pictures' records, each with what its flow is given, or None for one made before.
+    ) -> tuple[Sequence[Record], list[Ask | None]]:
+        """The pictures' records, and what the flow of each is given, or None for one made before.
+
+        The new ones are held by this process until they are let go.
 
         Args:
             uploads: Shared with other orders.
@@ -119,7 +130,12 @@ class Jobs:
         self.access.check_key()
         self.access.purge_spool(self._undelivered)
         same_within = None if order.asked.again else self._same_within(order.asked)
-        kept = drafts
+        uploads = {} if uploads is None else uploads
+        asks = [
+            self._ask(one, translation, uploads)
+            for one, translation in zip(drafts, translations, strict=True)
+        ]
+        kept: Sequence[Record] = drafts
         if self.journal is not None:
             kept = self.journal.prepare(
                 drafts,
@@ -127,14 +143,8 @@ class Jobs:
                 at_once=order.brings_references,
                 limits=limits,
             )
-        uploads = {} if uploads is None else uploads
-        try:
-            yield [
-                (one, self._ask(one, translation, uploads) if one is new else None)
-                for one, new, translation in zip(kept, drafts, translations, strict=True)
-            ]
-        finally:
-            self._let_go([one.id for one in drafts])
+        each = zip(kept, drafts, asks, strict=True)
+        return kept, [ask if one is new else None for one, new, ask in each]
 
     def was_made(self, order: Order) -> bool:
         """Whether the same was asked for before, under the same client_request_id, and something may come of it."""
@@ -146,14 +156,23 @@ class Jobs:
         within = self._same_within(order.asked)
         return any(journal.has_same(one, within) for one in self.orders.drafts(order)[0])
 
-    def taken_up(self, record: Record, *, resubmit: bool = False) -> Flow:
-        """The flow that goes on with a record, which is taken when it starts and let go at its end."""
+    def taken_up(self, record: Record, *, resubmit: bool = False, patient: bool = False) -> Flow:
+        """The flow that goes on with a record, which is taken when it starts and let go at its end.
+
+        Args:
+            patient: Wait for it while another process works on it.
+        """
         journal = self.journal if record.id else None
-        if record.phase is Phase.SAVED and on_disk(record):
-            # A picture that is here is handed over whoever is at work on its file.
-            return (yield from next_flow(self._taken(record)))
-        if journal is not None and not journal.claim(record.id):
-            raise busy(record)
+        while True:
+            if record.phase is Phase.SAVED and on_disk(record):
+                # A picture that is here is handed over whoever is at work on its file.
+                return (yield from next_flow(self._taken(record)))
+            if journal is None or journal.claim(record.id):
+                break
+            if not patient:
+                raise busy(record)
+            yield Pause(_LOOK, idly=True)
+            record = journal.get(record.id)
         try:
             if journal is not None:
                 # Another process may have gone on with it since it was looked up.
@@ -247,30 +266,31 @@ class Jobs:
         translation: Translation | None = None,
         uploads: Uploads | None = None,
     ) -> Ask:
+        card = self.orders.card(record.model)
         return Ask(
             adapter=self.adapter,
-            card=self.orders.card(record.model),
+            card=card,
             translation=translation,
             id=record.id,
             idempotency_key=record.key or "",
             pace=self.pace,
             rng=self.rng,
             uploads={} if uploads is None else uploads,
-            durations=self._durations(record.model),
+            schedule=self._schedule(card),
         )
 
-    def _durations(self, model: str) -> tuple[float, ...]:
-        """How long the model's latest jobs took, looked up once a minute."""
-        if self.journal is None or not self._has_journal:
-            return ()
-        found = self._took.get(model)
+    def _schedule(self, card: Card) -> Schedule:
+        """When a model's jobs are asked for; what its latest ones took is looked up once a minute."""
+        found = self._schedules.get(card.model)
         if found is None or time.monotonic() > found[1]:
-            name, sandbox = self.adapter.name, self.access.sandbox
-            # Without them the card says when to ask.
             took: list[float] = []
+            # Without them the card says when to ask.
             with contextlib.suppress(JournalError):
-                took = self.journal.durations(name, model, sandbox=sandbox)
-            found = self._took[model] = tuple(took), time.monotonic() + _LEARNT
+                if self.journal is not None and self.journal.exists():
+                    name, sandbox = self.adapter.name, self.access.sandbox
+                    took = self.journal.durations(name, card.model, sandbox=sandbox)
+            found = Schedule(card.facts["polling"], took), time.monotonic() + _LEARNT
+            self._schedules[card.model] = found
         return found[0]
 
     def going_on(self, record: Record, *, resubmit: bool = False) -> Steps[ImageResult]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Future
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
 from types import TracebackType
@@ -22,7 +22,6 @@ from unified_flux.world import World
 
 K = TypeVar("K")
 T = TypeVar("T")
-R_co = TypeVar("R_co", covariant=True)
 CONCURRENCY = 16
 
 
@@ -36,6 +35,7 @@ class Asked:
         destination: A path, folder or template that the pictures are meant for; `force` allows to
             overwrite there.
         max_cost: The most that all its pictures together may cost.
+        patient: Where another process has one of its pictures in hand, wait until that is over.
     """
 
     request: ImageRequest
@@ -44,6 +44,7 @@ class Asked:
     force: bool = False
     max_cost: str | Money | None = None
     same_within: float | None = None
+    patient: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,7 +109,7 @@ class Stream(Iterator[tuple[K, T | UnifiedFluxError]], Generic[K, T]):
         self._free = concurrency
         self._concurrency = concurrency
         self._scheduler = Scheduler(threads)
-        self._over: SimpleQueue[tuple[K, Future[T]]] = SimpleQueue()
+        self._over: SimpleQueue[tuple[K, T, BaseException | None]] = SimpleQueue()
         self._ends = False
 
     def __next__(self) -> tuple[K, T | UnifiedFluxError]:
@@ -117,9 +118,13 @@ class Stream(Iterator[tuple[K, T | UnifiedFluxError]], Generic[K, T]):
             self._fill()
             if self._free == self._concurrency:
                 raise StopIteration
-            key, future = self._over.get()
+            key, value, error = self._over.get()
             self._free += 1
-            return key, end_of(future)
+            if isinstance(error, UnifiedFluxError):
+                return key, error
+            if error is not None:
+                raise error
+            return key, value
         except BaseException:
             self.close()
             raise
@@ -154,29 +159,19 @@ class Stream(Iterator[tuple[K, T | UnifiedFluxError]], Generic[K, T]):
                 self._ends = True
                 return
             self._free -= 1
-            future = self._scheduler.submit(begun.flow, begun.world)
-            future.add_done_callback(lambda done, key=begun.key: self._over.put((key, done)))  # type: ignore[misc]
+            self._scheduler.start(begun.flow, begun.world, partial(self._ended, begun.key))
 
-
-class _Over(Protocol[R_co]):
-    """A future that is over, of threads or of asyncio."""
-
-    def result(self) -> R_co:
-        """What it came to."""
-
-
-def end_of(future: _Over[T]) -> T | UnifiedFluxError:
-    """What a flow came to; a failure is a value, a slip is raised."""
-    try:
-        return future.result()
-    except UnifiedFluxError as error:
-        return error
+    def _ended(self, key: K, value: T, error: BaseException | None) -> None:
+        self._over.put((key, value, error))
 
 
 class Many(Stream[tuple[int, Asked], ImageResult]):
     """What many requests come to, as they finish: an iterator of `Made`."""
 
-    def __next__(self) -> Made:  # type: ignore[override]  # of the same, with its names
+    def __iter__(self) -> Iterator[Made]:  # type: ignore[override]  # of the same, with its names
+        return self  # type: ignore[return-value]
+
+    def __next__(self) -> Made:  # type: ignore[override]
         """The next that is over."""
         (number, asked), end = super().__next__()
         return made(number, asked, end)

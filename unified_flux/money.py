@@ -151,6 +151,10 @@ class Charge:
         }
 
 
+# Of every job until an answer says more.
+NO_CHARGE_KNOWN = Charge()
+
+
 def total(charges: Sequence[Charge]) -> Charge:
     """The sum of several charges; unknown as soon as one of them is, or the units differ.
 

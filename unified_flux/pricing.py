@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from enum import StrEnum
 from fractions import Fraction
+from functools import lru_cache
 from typing import Any
 
 from unified_flux.money import Basis, Money, decimal_of
@@ -155,8 +156,15 @@ def quote(
         if isinstance(found, Quote):
             return _in_usd(found, tariff.rates)
         unknown += [found] if found else []
+    return _unknown(name, "; ".join(unknown))
+
+
+@lru_cache(maxsize=64)
+def _unknown(name: str, why: str) -> Quote:
+    """Many jobs of a model share it."""
+    provider, _, model = name.partition("/")
     return Quote(
-        why="; ".join(unknown) or f"{card.provider} publishes no price for {card.model}",
+        why=why or f"{provider} publishes no price for {model}",
         how_to_price=f'Set amount, unit and per under [prices."{name}"], or make one picture: '
         "its bill is kept, and quoted from.",
     )

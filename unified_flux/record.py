@@ -7,13 +7,12 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from unified_flux import errors
 from unified_flux.errors import Charged, UnifiedFluxError
-from unified_flux.money import Charge
+from unified_flux.money import NO_CHARGE_KNOWN, Charge
 from unified_flux.pricing import Quote
 from unified_flux.report import Report
 from unified_flux.request import ImageRequest, Reference
@@ -71,7 +70,7 @@ def said_time(at: int | None) -> str | None:
 TIMES = ("prepared_at", "sending_at", "accepted_at", "settled_at", "saved_at", "delivered_at")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
     """Everything that is known of one picture's job.
 
@@ -80,6 +79,9 @@ class Record:
         place: Where it lives: the provider's address, or an emulator in some process.
         request: The whole request as plain JSON, see `canonical`; `asked` tells which of its n.
         payload: What is sent, local bytes as name, size and SHA-256.
+        digest: What makes two requests the same: all that was asked, of whom; labels ask for nothing.
+        payload_sha256: Of the payload, local bytes by their own hash. Where prompts are not to be stored,
+            neither can be made again from what is.
         tags, project: What its cost is reported under.
         expects: What the picture should be, see `Translation.expected`.
         sources: The files of the local references, as far as they are files.
@@ -101,6 +103,8 @@ class Record:
     place: str
     request: dict[str, Any] = field(default_factory=dict)
     payload: dict[str, Any] = field(default_factory=dict)
+    digest: str = ""
+    payload_sha256: str = ""
     report: Report = field(default_factory=lambda: Report(entries=()))
     sandbox: bool = False
     emulated: bool = False
@@ -122,7 +126,7 @@ class Record:
     job_id: str | None = None
     quote: Quote = field(default_factory=Quote)
     charged: Charged = Charged.NO
-    charge: Charge = field(default_factory=Charge)
+    charge: Charge = NO_CHARGE_KNOWN
     error: dict[str, Any] | None = None
     notes: tuple[str, ...] = ()
     outputs: tuple[Kept, ...] = ()
@@ -133,17 +137,6 @@ class Record:
     settled_at: int | None = None
     saved_at: int | None = None
     delivered_at: int | None = None
-
-    @cached_property
-    def digest(self) -> str:
-        """What makes two requests the same: all that was asked, of whom; labels ask for nothing."""
-        asked = {name: value for name, value in self.request.items() if name != "tags"}
-        return _sha256([self.provider, self.model, self.place, asked])
-
-    @cached_property
-    def payload_sha256(self) -> str:
-        """Of the payload, local bytes by their own hash."""
-        return _sha256(self.payload)
 
     @property
     def name(self) -> str:
@@ -299,14 +292,21 @@ def rebuilt(request: Mapping[str, Any], sources: Sequence[str | None]) -> ImageR
     return ImageRequest(**fields, references=references)
 
 
-def draft(translation: Translation, **known: Any) -> Record:
+def draft(translation: Translation, *, place: str, request: dict[str, Any], **known: Any) -> Record:
     """The record of a picture that is about to be asked for."""
     card = translation.card
+    # Without references it is what is sent, to the byte.
+    payload = shown(translation.payload) if translation.references else translation.payload
+    asked = {name: value for name, value in request.items() if name != "tags"}
     return Record(
         provider=card.provider,
         model=card.model,
         family=card.family,
-        payload=shown(translation.payload),
+        place=place,
+        request=request,
+        payload=payload,
+        digest=_sha256([card.provider, card.model, place, asked]),
+        payload_sha256=_sha256(payload),
         expects=translation.expected(),
         sources=tuple(reference.path for reference in translation.references),
         **known,

@@ -11,7 +11,7 @@ import contextlib
 import threading
 import time
 import weakref
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, InvalidStateError
 from dataclasses import replace
 from functools import partial
@@ -38,6 +38,8 @@ from unified_flux.world import World
 
 T = TypeVar("T")
 Steps = Generator[Effect, Answer, T]
+# Told what a flow came to: its value, or its error.
+Over = Callable[[Any, BaseException | None], None]
 TOO_MANY_REQUESTS = 429
 _AFTER = {Phase.SENDING: Charged.MAYBE, Phase.ACCEPTED: Charged.MAYBE}
 
@@ -70,18 +72,24 @@ class Scheduler:
         self._tasks: set[Task] = set()
         _EVERY.add(self)
 
+    def start(self, flow: Steps[Any], world: World, over: Over) -> Task:
+        """Begin a flow; `over` is called with its value or its error, by whichever thread ends it."""
+        task = self._task(flow, world, over)
+        task.begin()
+        return task
+
     def submit(self, flow: Steps[T], world: World) -> Future[T]:
         """Begin a flow; its end is the future's. Cancelling that stops the flow at its next step."""
-        task, future = self._task(flow, world)
+        future: Future[T] = Future()
+        task = self.start(flow, world, partial(_settle, future))
         future.add_done_callback(lambda done: task.stop() if done.cancelled() else None)
-        task.begin()
         return future
 
     def run(self, flow: Steps[T], world: World) -> T:
         """What a flow comes to; the caller's own thread is the first that works on it."""
-        task, future = self._task(flow, world)
+        future: Future[T] = Future()
         future.add_done_callback(lambda _: self.workers.wake())
-        task.go(0)
+        self._task(flow, world, partial(_settle, future)).go(0)
         self.workers.help_until(future.done)
         return future.result()
 
@@ -110,31 +118,32 @@ class Scheduler:
     ) -> None:
         self.close()
 
-    def _task(self, flow: Steps[T], world: World) -> tuple[Task, Future[T]]:
-        future: Future[T] = Future()
-        task = Task(self, flow, world, partial(self._over, future))
+    def _task(self, flow: Steps[Any], world: World, over: Over) -> Task:
+        task = Task(self, flow, world, over)
         with self.lock:
             self._tasks.add(task)
-        return task, future
+        return task
 
     def _living(self) -> list[Task]:
         with self.lock:
             return list(self._tasks)
 
-    def _over(
-        self, future: Future[Any], task: Task, value: Any, error: BaseException | None
-    ) -> None:
+    def is_over(self, task: Task) -> None:
+        """A flow has ended."""
         with self.lock:
             self._tasks.discard(task)
             is_last = not self._tasks
-        # Whoever cancelled wants no result.
-        with contextlib.suppress(InvalidStateError):
-            if error is None:
-                future.set_result(value)
-            else:
-                future.set_exception(error)
         if is_last:
             self.workers.wake()
+
+
+def _settle(future: Future[Any], value: Any, error: BaseException | None) -> None:
+    # Whoever cancelled wants no result.
+    with contextlib.suppress(InvalidStateError):
+        if error is None:
+            future.set_result(value)
+        else:
+            future.set_exception(error)
 
 
 # What still runs when the interpreter ends is stopped first: a paid submit gets its answer.
@@ -145,9 +154,6 @@ _EVERY: weakref.WeakSet[Scheduler] = weakref.WeakSet()
 def _close_all() -> None:
     for one in list(_EVERY):
         one.close()
-
-
-Over = Callable[["Task", Any, BaseException | None], None]
 
 
 class Task:
@@ -162,8 +168,8 @@ class Task:
         self.flow, self.world = flow, world
         self._scheduler, self._over = scheduler, over
         self._pending: Effect | None = None
-        self._children: list[Task] = []
-        self._answer: list[Any] = []
+        self._children: Sequence[Task] = ()
+        self._answer: list[Any] | None = None
         self._left = self._turn = 0
         self._is_parked, self._is_stopped, self._is_woken, self._inside = True, False, False, False
         self._asked_at: float | None = None
@@ -173,7 +179,7 @@ class Task:
 
     def begin(self) -> None:
         """Have it taken up by the next thread that has nothing else to do."""
-        self._scheduler.workers.later(NEW, partial(self.go, 0))
+        self._scheduler.workers.later(NEW, self, 0)
 
     def stop(self) -> None:
         """End it at its next step."""
@@ -184,19 +190,19 @@ class Task:
         for child in children:
             child.stop()
         if turn is not None:
-            self._scheduler.workers.soon(partial(self.go, turn))
+            self._scheduler.workers.soon(self, turn)
 
     def wake(self) -> None:
         """It may be its turn to pay, or to hear that nobody pays any more."""
         with self._scheduler.lock:
             children = list(self._children)
             self._is_woken = True
-            waits = self._is_parked and isinstance(self._pending, Intent)
+            waits = self._is_parked and _waits_to_begin(self._pending)
             turn = self._turn if waits else None
         for child in children:
             child.wake()
         if turn is not None:
-            self._scheduler.workers.soon(partial(self.go, turn))
+            self._scheduler.workers.soon(self, turn)
 
     def go(self, turn: int) -> None:
         """Do what the flow asks until it has to wait, unless another has taken it up since."""
@@ -225,7 +231,7 @@ class Task:
         if isinstance(effect, Together):
             return self._ends()
         if isinstance(effect, Pause):
-            if self._is_stopped:
+            if self._is_stopped or (effect.idly and self._scheduler.is_draining):
                 raise self._stopped()
             return Answer(now=self.world.clock())
         return self._perform(effect, waited=True)
@@ -270,12 +276,12 @@ class Task:
             self._pending = effect
             self._turn += 1
             turn, self._is_parked = self._turn, True
-            if self._is_stopped or (self._is_woken and isinstance(effect, Intent)):
+            if self._is_stopped or (self._is_woken and _waits_to_begin(effect)):
                 due = 0.0
         if due is None:
-            self._scheduler.workers.later(READY, partial(self.go, turn))
+            self._scheduler.workers.later(READY, self, turn)
         elif due < inf:
-            self._scheduler.workers.at(due, partial(self.go, turn))
+            self._scheduler.workers.at(due, self, turn)
 
     def _take_turn(self, effect: Intent) -> Answer | None:
         """The first intent to pay: when it is this flow's turn, and where it can be kept."""
@@ -333,19 +339,20 @@ class Task:
         if children:
             children[0].go(0)
 
-    def _child_over(self, number: int, _: Task, value: Any, error: BaseException | None) -> None:
-        self._answer[number] = value if error is None else error
+    def _child_over(self, number: int, value: Any, error: BaseException | None) -> None:
         with self._scheduler.lock:
+            if self._answer is not None:
+                self._answer[number] = value if error is None else error
             self._left -= 1
             turn = self._turn if not self._left else None
             if turn is not None:
-                self._children = []
+                self._children = ()
         if turn is not None:
             self.go(turn)
 
     def _ends(self) -> Answer:
         """What the flows side by side came to; a slip of one is everyone's."""
-        ends, self._answer = tuple(self._answer), []
+        ends, self._answer = tuple(self._answer or ()), None
         for end in ends:
             if isinstance(end, BaseException) and not isinstance(end, UnifiedFluxError):
                 raise end
@@ -363,7 +370,13 @@ class Task:
                 gate.leave()
             elif self._asked_at is not None:
                 gate.forget(self.wake)
-        self._over(self, value, error)
+        self._over(value, error)
+        self._scheduler.is_over(self)
+
+
+def _waits_to_begin(effect: Effect | None) -> bool:
+    """Whether a flow that is parked here has nothing under way."""
+    return isinstance(effect, Intent) or (isinstance(effect, Pause) and effect.idly)
 
 
 def _has_happened(effect: Effect) -> bool:

@@ -12,6 +12,8 @@ from unified_flux.text import safe
 
 PREFIX = "UNIFIED_FLUX_"
 CALL = "the call"
+# Its address may hold a password.
+QUEUE = "queue"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +60,7 @@ SETTINGS = (
     Setting(name="connect_timeout", kind=float, default=_NETWORK.connect_timeout, help="seconds to connect"),
     Setting(name="read_timeout", kind=float, default=_NETWORK.read_timeout, help="seconds between two bytes of an answer"),
     Setting(name="threads", kind=int, default=128, help="threads that many pictures at once may take"),
-    Setting(name="queue", kind=str, default=None, help="PostgreSQL address of the journal and queue that many machines share", variable=True),
+    Setting(name=QUEUE, kind=str, default=None, help="PostgreSQL address of the journal and queue that many machines share", variable=True),
     Setting(name="lease", kind=float, default=20.0, help="seconds after which a worker of a queue that gives no sign counts as dead"),
     Setting(name="spool_days", kind=float, default=7.0, help="days that fetched pictures stay in the spool"),
     Setting(name="spool_mb", kind=float, default=2000.0, help="MB of fetched pictures in the spool, those of the last day not counted"),
@@ -109,4 +111,5 @@ def typed(setting: Setting, value: Any, source: str) -> Any:
         str: "a text",
     }[setting.kind]
     place = "" if source == CALL else f"{source}: "
-    raise ConfigurationError(f"{place}{setting.name} must be {wanted}, not {safe(value, 60)}")
+    said = "another kind" if setting.name == QUEUE and value else safe(value, 60)
+    raise ConfigurationError(f"{place}{setting.name} must be {wanted}, not {said}")

@@ -1,8 +1,9 @@
-"""Foreign text made harmless for terminals, logs and pages; near misses for names."""
+"""Foreign text made harmless for terminals, logs and pages; near misses and hashes of names."""
 
 from __future__ import annotations
 
 import difflib
+import hashlib
 import json
 import unicodedata
 from collections.abc import Iterable, Mapping
@@ -53,3 +54,8 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
         return ""
     spelled = {k.lower(): k for k in known}[near[0]]
     return f' (did you mean "{spelled}"?)'
+
+
+def hashed(text: str) -> bytes:
+    """What is kept of a text: sixteen bytes, whatever it holds."""
+    return hashlib.blake2b(text.encode("utf-8", "backslashreplace"), digest_size=16).digest()

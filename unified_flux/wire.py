@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from unified_flux.errors import ProtocolError, ProviderError
 from unified_flux.images import Header
-from unified_flux.money import Charge
+from unified_flux.money import NO_CHARGE_KNOWN, Charge
 from unified_flux.text import safe
 
 # Far above any documented answer (an image comes by URL), far below what would hurt.
@@ -260,7 +260,7 @@ class Job:
     model: str = ""
     phase: Phase = Phase.RUNNING
     word: str = ""
-    charge: Charge = field(default_factory=Charge)
+    charge: Charge = NO_CHARGE_KNOWN
     progress: float | None = None
     failure: ProviderError | None = None
     notes: tuple[str, ...] = ()

@@ -16,8 +16,8 @@ import threading
 import time
 from collections.abc import Callable
 from itertools import count
+from typing import Protocol
 
-Act = Callable[[], object]
 # Begun without a look at whether this process is busy.
 FEW = 8
 MOST = 128
@@ -31,6 +31,18 @@ _LATE = 0.05
 _log = logging.getLogger("unified_flux")
 # The ranks of what waits until nothing is due.
 READY, NEW = 0, 1
+
+
+class Doer(Protocol):
+    """What something is to be done with."""
+
+    def go(self, turn: int) -> object:
+        """Do it, unless this turn is over."""
+
+
+# When it is due or its rank, in which order it came, what it is, and its turn: a plain tuple, since there
+# may be ten thousands.
+Entry = tuple[float, int, Doer, int]
 
 
 class _Room:
@@ -67,9 +79,9 @@ class Workers:
 
     def __init__(self, most: int = MOST) -> None:
         self._most = most
-        self._heap: list[tuple[float, int, Act]] = []
-        self._spare: list[tuple[int, int, Act]] = []
-        self._turns = count()
+        self._heap: list[Entry] = []
+        self._spare: list[Entry] = []
+        self._came = count()
         self._lock = threading.Lock()
         # The one who waits for the next thing to be due, and those who wait for more to do.
         self._first = threading.Condition(self._lock)
@@ -81,27 +93,27 @@ class Workers:
         self._helpers = 0
         self.threads = 0
 
-    def at(self, due: float, act: Act) -> None:
+    def at(self, due: float, doer: Doer, turn: int) -> None:
         """Have something done at a moment of `time.monotonic`, or as soon as possible after it.
 
-        For a thread that comes for more right after, as whoever does an `act` does: no other is begun.
+        For a thread that comes for more right after, as whoever is at it does: no other is begun.
         """
         with self._lock:
-            entry = (due, next(self._turns), act)
+            entry = (due, next(self._came), doer, turn)
             heapq.heappush(self._heap, entry)
             if self._idle and self._heap[0] is entry:
                 self._call_one()
 
-    def soon(self, act: Act) -> None:
+    def soon(self, doer: Doer, turn: int) -> None:
         """Have something done by the next who is free."""
         with self._lock:
-            heapq.heappush(self._heap, (time.monotonic(), next(self._turns), act))
+            heapq.heappush(self._heap, (time.monotonic(), next(self._came), doer, turn))
             self._call_one()
 
-    def later(self, rank: int, act: Act) -> None:
+    def later(self, rank: int, doer: Doer, turn: int) -> None:
         """Have something done when nothing in the heap is due, what has a lower rank first."""
         with self._lock:
-            heapq.heappush(self._spare, (rank, next(self._turns), act))
+            heapq.heappush(self._spare, (rank, next(self._came), doer, turn))
             self._call_one()
 
     def _call_one(self) -> None:
@@ -123,8 +135,8 @@ class Workers:
         with self._lock:
             self._helpers += 1
         try:
-            while (act := self._take(is_over)) is not None:
-                act()
+            while (entry := self._take(is_over)) is not None:
+                entry[2].go(entry[3])
         finally:
             with self._lock:
                 self._helpers -= 1
@@ -145,24 +157,24 @@ class Workers:
             self._spare.clear()
         self.wake()
 
-    def _take(self, is_over: Callable[[], bool] | None = None) -> Act | None:
+    def _take(self, is_over: Callable[[], bool] | None = None) -> Entry | None:
         """The next thing that is due; None where it is over, or this thread has been idle for long."""
         with self._lock:
             while not (is_over() if is_over else self._closed):
                 now = time.monotonic()
-                act = self._next(now)
-                if act is not None:
+                entry = self._next(now)
+                if entry is not None:
                     self._hand_on(now)
-                    return act
+                    return entry
                 stays = self._wait(self._heap[0][0] - now if self._heap else None, is_over is None)
                 if not stays and (self._has_first or not self._heap):
                     return None
             return None
 
-    def _next(self, now: float) -> Act | None:
+    def _next(self, now: float) -> Entry | None:
         if self._is_due(now):
-            return heapq.heappop(self._heap)[2]
-        return heapq.heappop(self._spare)[2] if self._spare else None
+            return heapq.heappop(self._heap)
+        return heapq.heappop(self._spare) if self._spare else None
 
     def _is_due(self, now: float) -> bool:
         return bool(self._heap) and self._heap[0][0] <= now
@@ -206,10 +218,10 @@ class Workers:
 
     def _work(self) -> None:
         try:
-            while (act := self._take()) is not None:
+            while (entry := self._take()) is not None:
                 # An interrupt came to another thread, and its flow's future tells of it.
                 with contextlib.suppress(KeyboardInterrupt, SystemExit):
-                    act()
+                    entry[2].go(entry[3])
         except Exception:
             _log.exception("a thread of unified-flux failed")
         finally:

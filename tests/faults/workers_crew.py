@@ -215,9 +215,7 @@ class Crew:
         if process.returncode not in {0, 10} or not path.exists():
             return False
         told = [json.loads(line) for line in path.read_text().splitlines()]
-        open_ = [one for one in told if one["status"] not in _DECIDED]
-        # What the other has in hand at that moment is told as failed: `tell` shows how it ended.
-        return len(told) == self.jobs and all(one["error"]["type"] == "Busy" for one in open_)
+        return len(told) == self.jobs and all(one["status"] in _DECIDED for one in told)
 
 
 @dataclass(kw_only=True)

@@ -20,11 +20,11 @@ from unified_flux.batch.source import Source, open_source
 from unified_flux.batch.wishes import FOR_EVER, Wishes, mark_of
 from unified_flux.errors import InvalidRequest
 from unified_flux.journal.scratch import Scratch
+from unified_flux.many import CONCURRENCY
 from unified_flux.money import Money
 from unified_flux.output import slug
 from unified_flux.router import Router
 
-CONCURRENCY = 16
 # What a batch's router is to be set to.
 LASTING = {"journal.same_within": FOR_EVER}
 

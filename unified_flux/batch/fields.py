@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from typing import Any
 from unified_flux.batch.source import MAX_LINE
 from unified_flux.errors import InvalidRequest, Problem
 from unified_flux.request import ImageRequest
-from unified_flux.text import did_you_mean, safe
+from unified_flux.text import did_you_mean, hashed, safe
 
 FIELDS = tuple(field.name for field in dataclasses.fields(ImageRequest))
 KNOWN = ("id", *FIELDS)
@@ -50,9 +49,9 @@ def read_line(fields: Fields, number: int, folder: Path) -> Line:
     """One line's fields as a request; paths are relative to `folder`."""
     said = {name: value for name, value in fields.items() if value is not None}
     try:
-        digest = _hash(_CANONICAL(said))
+        digest = hashed(_CANONICAL(said))
         asked = {k: v for k, v in said.items() if k != "id" and k not in _LABELS}
-        content = digest if asked.keys() == said.keys() else _hash(_CANONICAL(asked))
+        content = digest if asked.keys() == said.keys() else hashed(_CANONICAL(asked))
     except RecursionError:
         return Line(number=number, error=InvalidRequest("it is nested too deeply"))
     id = said.pop("id", None)
@@ -78,11 +77,7 @@ def read_line(fields: Fields, number: int, folder: Path) -> Line:
 
 def unreadable(number: int, error: InvalidRequest) -> Line:
     """A line of which nobody can tell what it asks."""
-    return Line(number=number, error=error, digest=_hash(str(error)))
-
-
-def _hash(text: str) -> bytes:
-    return hashlib.blake2b(text.encode("utf-8", "backslashreplace"), digest_size=16).digest()
+    return Line(number=number, error=error, digest=hashed(str(error)))
 
 
 def _unknown(said: Mapping[str, Any]) -> Iterator[Problem]:

@@ -89,6 +89,7 @@ class Parcel:
             destination=self.destination,
             force=self.force,
             same_within=FOR_EVER,
+            patient=True,
         )
 
     def to_json(self) -> dict[str, Any]:

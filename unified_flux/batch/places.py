@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 from dataclasses import dataclass, field
@@ -95,8 +94,7 @@ class Places:
                 f"its pictures are to be called {self.template}, and it has no id",
                 next_step="Give it an id, or put {line} into the template.",
             )
-        mark = hashlib.blake2b(f"file {name}".encode(), digest_size=16).digest()
-        first, count = self.scratch.see(mark, line.number)
+        first, count = self.scratch.see(f"file {name}", line.number)
         if count > 1:
             raise InvalidRequest(
                 f'its id makes the file name "{name}", which line {first} has too',
@@ -109,8 +107,7 @@ class Places:
         Raises:
             OutputError: When one has.
         """
-        mark = hashlib.blake2b(f"path {path}".lower().encode(), digest_size=16).digest()
-        first, _ = self.scratch.see(mark, line.number)
+        first, _ = self.scratch.see(f"path {path}".lower(), line.number)
         if first != line.number:
             raise OutputError(
                 f"{safe(path)} is the picture of line {first}",

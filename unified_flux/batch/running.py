@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from unified_flux.batch.checking import Check, most_of
 from unified_flux.batch.costs import Ceiling, Sums
@@ -29,7 +29,7 @@ from unified_flux.errors import (
     Unauthorized,
     UnifiedFluxError,
 )
-from unified_flux.many import Asked, Made, Many
+from unified_flux.many import CONCURRENCY, Asked, Made, Many
 from unified_flux.money import Charge, Money
 from unified_flux.result import ImageResult
 from unified_flux.saving import Saving
@@ -125,7 +125,7 @@ class Run:
     checked: bool = True
     ceiling: Ceiling | None = None
     fail_fast: bool = False
-    concurrency: int = 16
+    concurrency: int = CONCURRENCY
     tally: Tally = field(default_factory=Tally)
     _many: Many | None = None
     _under_way: dict[int, tuple[Line, Money | None]] = field(default_factory=dict)
@@ -142,7 +142,7 @@ class Run:
             self.check.router.generate_many(self._asked(), concurrency=self.concurrency) as many,
         ):
             self._many = many
-            for made in cast(Iterator[Made], many):
+            for made in many:
                 if made.result is None or self.fail_fast or self.ceiling is not None:
                     # What decides whether the next line is sent is known before it is.
                     self._end(made)
@@ -220,6 +220,7 @@ class Run:
             destination=target.absolute,
             force=target.force,
             same_within=FOR_EVER,
+            patient=True,
         ), most
 
     def _fits(self, most: Money | None) -> bool:

@@ -54,8 +54,7 @@ class Wishes:
         return f"batch-{self.mark}-c{line.content.hex()[:20]}-{count}"
 
     def _once(self, field: str, value: str, line: Line) -> None:
-        name = hashlib.blake2b(f"{field} {value}".encode(), digest_size=16).digest()
-        first, count = self.scratch.see(name, line.number)
+        first, count = self.scratch.see(f"{field} {value}", line.number)
         if count > 1:
             raise InvalidRequest(
                 f'its {field} "{safe(value, 60)}" is that of line {first} too',

@@ -21,9 +21,6 @@ from unified_flux.batch.queue import LineFailed, Queue, open_queue
 from unified_flux.batch.results import Outcome, Status, failed, saved
 from unified_flux.config import Config
 from unified_flux.errors import Charged, ConfigurationError, JournalError, UnifiedFluxError
-from unified_flux.many import Asked
-from unified_flux.recovery import Busy
-from unified_flux.result import ImageResult
 from unified_flux.router import Router
 from unified_flux.saving import Saving
 from unified_flux.scheduler import Stopped
@@ -31,8 +28,6 @@ from unified_flux.scheduler import Stopped
 _log = logging.getLogger("unified_flux")
 # What says nothing of the line: another try, or another worker, may find it otherwise.
 _PASSING = (JournalError, ConfigurationError, Stopped)
-# Seconds between two looks at a line that another worker has in hand.
-_LOOK = 0.5
 
 
 @dataclass(slots=True, kw_only=True)
@@ -119,7 +114,8 @@ class Worker:
         """
         try:
             asked = await asyncio.to_thread(parcel.asked)
-            result = await self._made(await self._client(parcel.settings), asked)
+            client = await self._client(parcel.settings)
+            result = await client.generate(asked)
         except UnifiedFluxError as error:
             if isinstance(error, _PASSING) and error.charged is Charged.NO:
                 raise
@@ -134,14 +130,6 @@ class Worker:
         self.tell(outcome)
         if outcome.status is not Status.DONE:
             raise LineFailed(f"line {parcel.line} of {batch} is {outcome.status}")
-
-    async def _made(self, client: AsyncClient, asked: Asked) -> ImageResult:
-        """The pictures; those of a line that another has in hand when that one is done, or dead."""
-        while True:
-            try:
-                return await client.generate(asked)
-            except Busy:
-                await asyncio.sleep(_LOOK)
 
     async def _client(self, settings: dict[str, Any]) -> AsyncClient:
         """The client for a batch's settings; this machine's own say the rest, keys above all."""

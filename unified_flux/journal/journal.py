@@ -1,4 +1,4 @@
-"""`Journal`: what a flow's facts change, and what commands ask, in whatever database."""
+"""`Journal`: what is told of jobs is written down, in whatever database."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
 
 from unified_flux.effects import Fact, Intent, Saved, Settled
 from unified_flux.errors import (
@@ -19,38 +18,28 @@ from unified_flux.errors import (
     UnifiedFluxError,
 )
 from unified_flux.journal import pacing
-from unified_flux.journal.changes import NUMBER, Hand
-from unified_flux.journal.database import Connection, Database, Owner, Row
+from unified_flux.journal.changes import Hand
+from unified_flux.journal.database import Connection, Database, Owner
+from unified_flux.journal.reader import SAME, Reader
 from unified_flux.journal.spending import Spending, keep_doubt, spent
 from unified_flux.journal.sqlite import FILE, SQLite
-from unified_flux.journal.tables import JOBS, MIGRATIONS, OPEN, read_row, reserved
+from unified_flux.journal.tables import MIGRATIONS, OPEN, read_row, reserved
 from unified_flux.limits import Limits
 from unified_flux.record import UNDECIDED, Record
 from unified_flux.secret import shown_address
-from unified_flux.text import safe
 from unified_flux.throttle import NotYet, Throttle
-from unified_flux.wire import Job, Phase
+from unified_flux.wire import Phase
 
 # Seconds after which a process that gives no sign is taken for dead, where many machines share the
 # journal: long enough for a database that is away for some seconds, short enough to wait for.
 LEASE = 20.0
-# Jobs among which the latest of a model are looked for: a model that nobody asked for costs no more.
-SEARCHED = 500
 NO_THROTTLES: Mapping[str, Throttle] = MappingProxyType({})
 # Whoever comes to one of these is worked on by nobody any more.
 _ENDS = frozenset({Phase.SAVED, Phase.REFUSED, Phase.FAILED, Phase.UNKNOWN, Phase.CANCELLED})
 _PREPARED = f"SELECT id, owner FROM jobs WHERE {OPEN} AND phase = 'prepared'"
-# A job that ended so gave nothing and cost nothing: asking once more is no double.
-_NOTHING = "(phase IN ('refused', 'failed', 'cancelled') AND charged = 'no')"
-_OUTPUTS = "SELECT * FROM outputs WHERE number = ? ORDER BY position"
-# The records of one wish from which something may come, the oldest first.
-_SAME = (
-    f"{JOBS} WHERE client_request_id = ? AND request_sha256 = ? AND asked = ?"
-    f" AND prepared_at >= ? AND NOT {_NOTHING} ORDER BY number"
-)
 
 
-class Journal:
+class Journal(Reader):
     """The record of jobs in one folder or one PostgreSQL; for many threads and processes at once.
 
     Args:
@@ -77,9 +66,8 @@ class Journal:
         held_for: float = 300.0,
         lease: float = LEASE,
     ) -> None:
-        self._database = _database(place, wait, lease)
+        super().__init__(_database(place, wait, lease), clock)
         self._store_prompts = store_prompts
-        self._clock = clock or self._database.now
         self._pace = pacing.Pace(throttles, held_for)
         self.spending = Spending(self._database, self.now)
         self._held: set[str] = set()
@@ -88,24 +76,6 @@ class Journal:
         self._done: dict[str, tuple[Settled, int]] = {}
         self._owner: Owner | None = None
         self._opening = threading.Lock()
-
-    @property
-    def path(self) -> Path | None:
-        """Its file, None where it is in PostgreSQL."""
-        return self._database.path
-
-    @property
-    def place(self) -> str:
-        """Where it is, for a person to read: its file, or its address without the password."""
-        return self._database.place
-
-    def exists(self) -> bool:
-        """Whether there is anything to read; looking makes nothing."""
-        return self._database.exists()
-
-    def now(self) -> int:
-        """The time of day in milliseconds, as the journal writes it."""
-        return int(self._clock() * 1000)
 
     def close(self) -> None:
         """Let go of the database, and of every job that this process worked on."""
@@ -236,11 +206,15 @@ class Journal:
             self._hand(connection).delivered(id, position, str(path))
 
         # Whoever finds the file and not this note sees by its bytes that it is the one.
-        if self._database.is_open:
-            self._database.later(act)
-        else:
+        if self._owner is None:
+            # It was closed before.
             self._database.write(act)
             self.close()
+        elif self.path is not None and self._database.is_open:
+            self._database.later(act)
+        else:
+            # A worker ends its line next, and nobody takes that up again to write this.
+            self._database.write(act, durable=False)
 
     def claim(self, id: str) -> bool:
         """Take a job over, where no living process works on it; False where one does."""
@@ -321,96 +295,6 @@ class Journal:
         count: int = self._database.write(act)
         return count
 
-    # What is asked.
-
-    def find(self, name: str) -> Record | None:
-        """The job that a person means: our id or its beginning, or `provider/model/id`.
-
-        Raises:
-            InvalidRequest: When several begin so.
-        """
-        job = Job.parse(name)
-        if job is not None:
-            query = "SELECT id FROM jobs WHERE job = ? AND provider = ? LIMIT 2"
-            found = self._database.read(query, (job.id, job.provider))
-        else:
-            query = "SELECT id FROM jobs WHERE id = ? OR (id > ? AND id < ?) LIMIT 2"
-            id = name.lower()
-            found = self._database.read(query, (id, id, f"{id}~")) if name else []
-        if len(found) > 1:
-            raise InvalidRequest(
-                f"several jobs of the journal are called {safe(name, 80)}",
-                next_step="unified-flux jobs lists them; say more letters.",
-            )
-        return self.get(found[0]["id"]) if found else None
-
-    def get(self, id: str) -> Record:
-        """One job by its whole id."""
-        rows = self._database.read(f"{JOBS} WHERE id = ?", (id,))
-        if not rows:
-            raise JournalError(f"the journal has no job {safe(id, 60)} any more")
-        return read_row(rows[0], self._outputs_of(rows[0]["number"]))
-
-    def events(self, id: str) -> list[Row]:
-        """What happened to a job, in order: at, phase, note."""
-        query = "SELECT at, phase, note FROM events WHERE number = ? ORDER BY turn"
-        return self._database.read(query.replace("?", NUMBER), (id,))
-
-    def open_jobs(self) -> list[Row]:
-        """What has to be gone on with, oldest first: id, provider, place."""
-        return self._database.read(
-            f"SELECT id, provider, place FROM jobs WHERE {OPEN} ORDER BY number"
-        )
-
-    def undelivered(self) -> set[str]:
-        """The files in the spool that somebody has still to write to their places."""
-        rows = self._database.read(
-            f"SELECT spooled FROM outputs JOIN jobs USING (number) WHERE {OPEN} AND spooled IS NOT NULL"
-        )
-        return {row["spooled"] for row in rows}
-
-    def done_jobs(self, since: int = 0) -> list[Row]:
-        """What has pictures at addresses that are known: id, provider, place."""
-        return self._database.read(
-            "SELECT id, provider, place FROM jobs WHERE phase IN ('done', 'saved')"
-            " AND prepared_at >= ? ORDER BY number",
-            (since,),
-        )
-
-    def jobs(self, wanted: Mapping[str, Any], *, since: int = 0, limit: int = -1) -> list[Record]:
-        """The newest jobs whose columns `phase`, `provider`, `model`, `sandbox` are as wanted."""
-        tests = "".join(f" AND {column} = :{column}" for column in sorted(wanted))
-        rows = self._database.read(
-            f"{JOBS} WHERE prepared_at >= :since{tests} ORDER BY number DESC"
-            f"{'' if limit < 0 else ' LIMIT :limit'}",
-            {**wanted, "since": since, "limit": limit},
-        )
-        return [read_row(row, self._outputs_of(row["number"])) for row in rows]
-
-    def durations(
-        self, provider: str, model: str, *, sandbox: bool, latest: int = 50
-    ) -> list[float]:
-        """Seconds from accepted to done of a model's latest pictures, the newest first."""
-        rows = self._database.read(
-            "SELECT settled_at - accepted_at AS took FROM (SELECT number, provider, model, sandbox,"
-            " phase, accepted_at, settled_at FROM jobs ORDER BY number DESC LIMIT ?) AS newest"
-            " WHERE provider = ? AND model = ? AND sandbox = ? AND phase IN ('done', 'saved')"
-            " AND settled_at >= accepted_at ORDER BY number DESC LIMIT ?",
-            (SEARCHED, provider, model, int(sandbox), latest),
-        )
-        return [row["took"] / 1000 for row in rows]
-
-    def has_same(self, record: Record, within: float) -> bool:
-        """Whether a record for the same wish is younger than so many seconds, see `prepare`."""
-        since = self.now() - int(within * 1000)
-        wish = (record.client_request_id, record.digest, record.asked, since)
-        return bool(self._database.read(_SAME, wish))
-
-    def knows_wish(self, client_request_id: str) -> bool:
-        """Whether anything was ever asked for under this id: most often not, and soon told."""
-        query = "SELECT 1 FROM jobs WHERE client_request_id = ? LIMIT 1"
-        return bool(self._database.read(query, (client_request_id,)))
-
     def works_on(self, record: Record) -> bool:
         """Whether a living process works on it at this moment."""
         return self._works_on(record.owner, record.id)
@@ -450,15 +334,12 @@ class Journal:
             before = spent(connection, limit, hand.now, sandbox=new[0].sandbox)
             limits.check(limit, before, asked)
 
-    def _outputs_of(self, number: int) -> list[Row]:
-        return self._database.read(_OUTPUTS, (number,))
-
     def _same(self, hand: Hand, record: Record, since: int | None) -> Record | None:
         """The record that was made before for the same wish, as long as something may come of it."""
         if since is None or record.client_request_id is None:
             return None
         wish = (record.client_request_id, record.digest, record.asked, since)
-        rows = hand.connection.execute(_SAME, wish).fetchall()
+        rows = hand.connection.execute(SAME, wish).fetchall()
         for row in rows:
             if row["phase"] != Phase.PREPARED or self._works_on(
                 row["owner"], row["id"], hand.connection

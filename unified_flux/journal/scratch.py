@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from unified_flux.errors import JournalError
-from unified_flux.text import safe
+from unified_flux.text import hashed, safe
 
 # Kilobytes of it that are held in memory; the rest lies in a temporary file. Ten thousand lines fill
 # them, so that a million take no more.
@@ -51,12 +51,17 @@ class Scratch:
     ) -> None:
         self._file.close()
 
-    def see(self, name: bytes, line: int) -> tuple[int, int]:
+    def see(self, name: str | bytes, line: int) -> tuple[int, int]:
         """Note a name: the line that it was first seen in, and how often it was by now.
+
+        Args:
+            name: Kept by its hash; bytes are one already.
 
         Raises:
             JournalError: When the temporary disk does not take it.
         """
+        if isinstance(name, str):
+            name = hashed(name)
         first, count = self._tried(lambda: self._file.execute(_SEE, (name, line)).fetchone())
         return first, count
 

@@ -245,7 +245,7 @@ def words(record: Record) -> dict[str, Any]:
 def read_row(row: Mapping[str, Any], outputs: list[Mapping[str, Any]]) -> Record:
     """A row and its pictures as a record."""
     report = json.loads(row["report"])
-    record = Record(
+    return Record(
         **{name: row[name] for name in _AS_THEY_ARE},
         phase=Phase(row["phase"]),
         sandbox=bool(row["sandbox"]),
@@ -271,10 +271,9 @@ def read_row(row: Mapping[str, Any], outputs: list[Mapping[str, Any]]) -> Record
         error=json.loads(row["error"]) if row["error"] else None,
         notes=tuple(json.loads(row["notes"] or "[]")),
         outputs=tuple(_kept(one) for one in outputs),
+        digest=row["request_sha256"],
+        payload_sha256=row["payload_sha256"],
     )
-    # Of words that are not stored, the hashes cannot be made again.
-    record.__dict__.update(digest=row["request_sha256"], payload_sha256=row["payload_sha256"])
-    return record
 
 
 _AS_THEY_ARE = (

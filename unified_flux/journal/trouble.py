@@ -18,6 +18,11 @@ _PASSING = ("08", "40", "53300", "55P03", "57P", "57014", "25P03", "25P02")
 # What it says in words alone, before there is a connection → what is wrong, and what to do.
 _SAID = (
     (
+        r'invalid integer value "|invalid port number|invalid \w+ value: "',
+        "its address has a port or an option that PostgreSQL does not take",
+        "Write postgresql://USER:PASSWORD@HOST:5432/DATABASE.",
+    ),
+    (
         r"password authentication failed|no password supplied|authentication failed",
         "the user or the password is not the one that it wants",
         "Set UNIFIED_FLUX_QUEUE to postgresql://USER:PASSWORD@HOST/DATABASE.",

@@ -203,7 +203,7 @@ def _in_ascii(url: str) -> str:
 
 
 def _target(url: str) -> str:
-    """What stands behind a URL's place."""
+    """What stands behind a URL's place. A proxy wants no more: plain http stays on this machine."""
     parts = urlsplit(url)
     return f"{parts.path or '/'}{'?' if parts.query else ''}{parts.query}"
 
