@@ -250,7 +250,11 @@ class Task:
         if not waited and self._gives_way(effect):
             self._park(effect, None)
             return None
-        answer = self.world.perform(effect)
+        if isinstance(effect, Exchange):
+            with self._scheduler.workers.away():
+                answer = self.world.perform(effect)
+        else:
+            answer = self.world.perform(effect)
         self._notice(effect, answer)
         return answer
 

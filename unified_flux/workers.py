@@ -14,7 +14,7 @@ import heapq
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import count
 from typing import Protocol
 
@@ -26,6 +26,8 @@ IDLE = 5.0
 # Seconds over which its load is measured, and the share of one core that is "busy".
 _WINDOW = 0.1
 _BUSY = 0.6
+# The share of them that wait for answers where it is answers that are waited for.
+_AWAY = 0.75
 # Seconds that something is overdue where there is more to do than can be done.
 _LATE = 0.05
 _log = logging.getLogger("unified_flux")
@@ -47,7 +49,8 @@ Entry = tuple[float, int, Doer, int]
 
 class _Room:
     """How many threads there is room for: twice as many after each window in which all had their hands
-    full and this process was not busy, since then it was answers that they waited for.
+    full, most of them with an exchange, and this process was not busy. Then it was answers that they
+    waited for, and neither the journal nor each other.
     """
 
     def __init__(self) -> None:
@@ -59,12 +62,13 @@ class _Room:
         """Somebody is idle: the window begins anew."""
         self._full = False
 
-    def look(self, now: float, threads: int) -> int:
-        """The number at this moment; asked when one more would be of use."""
+    def look(self, now: float, threads: int, away: int) -> int:
+        """The number at this moment, `away` of them waiting for answers; asked when one more would be of use."""
         passed = now - self._since
         if not self._full or passed >= _WINDOW:
             used = time.process_time()
-            if self._full and used - self._used < _BUSY * passed:
+            is_busy = used - self._used >= _BUSY * passed
+            if self._full and not is_busy and away >= _AWAY * threads:
                 self.threads = max(self.threads, 2 * threads)
             self._since, self._used, self._full = now, used, True
         return self.threads
@@ -90,7 +94,7 @@ class Workers:
         self._idle = 0
         self._room = _Room()
         self._closed = False
-        self._helpers = 0
+        self._helpers = self._away = 0
         self.threads = 0
 
     def at(self, due: float, doer: Doer, turn: int) -> None:
@@ -129,6 +133,17 @@ class Workers:
         # A copy, since nobody is kept from changing it.
         first = self._heap[:1]
         return bool(first) and first[0][0] < time.monotonic() - _LATE
+
+    @contextlib.contextmanager
+    def away(self) -> Iterator[None]:
+        """This thread waits for an answer meanwhile."""
+        with self._lock:
+            self._away += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._away -= 1
 
     def help_until(self, is_over: Callable[[], bool]) -> None:
         """Do what is due in the caller's own thread until `is_over`, which `wake` has looked at again."""
@@ -211,7 +226,7 @@ class Workers:
         now = time.monotonic()
         if not (self._spare or self._is_due(now)) and self.threads + self._helpers:
             return
-        if self.threads >= self._room.look(now, self.threads):
+        if self.threads >= self._room.look(now, self.threads, self._away):
             return
         self.threads += 1
         threading.Thread(target=self._work, name="unified-flux", daemon=True).start()
