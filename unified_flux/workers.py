@@ -1,10 +1,11 @@
 """Threads that do what is due: a heap of due things, and a pool that grows with need.
 
-What waits costs no thread. Another thread is begun where something is due, nobody is idle and the
-interpreter has time left: then those there are wait for answers. So there come to be about as many
-as things fall due in a second times the seconds that one takes, and no more where it is this
-machine that is slow. Polls go before pictures that lie ready, and these before what has not begun: a
-poll that comes late makes a flow longer, and new work would only make it later still.
+What waits costs no thread. Where all that may work do, one more stands by and looks: while something
+is due, all have their hands full and the interpreter has time left, twice as many may work from then
+on. So there come to be about as many as things fall due in a second times the seconds that one takes,
+and no more where it is this machine that is slow: threads that compete for the interpreter make every
+step dearer. Polls go before pictures that lie ready, and these before what has not begun: a poll that
+comes late makes a flow longer, and new work would only make it later still.
 """
 
 from __future__ import annotations
@@ -18,15 +19,14 @@ from collections.abc import Callable, Iterator
 from itertools import count
 from typing import Protocol
 
-# Begun without a look at whether this process is busy.
-FEW = 8
 MOST = 128
 # Seconds after which an idle thread goes.
 IDLE = 5.0
-# Seconds over which its load is measured, and the share of one core that is "busy".
-_WINDOW = 0.1
+# Seconds over which the load is measured, and the share of one core that is "busy".
+_WINDOW = 0.02
 _BUSY = 0.6
-# The share of them that wait for answers where it is answers that are waited for.
+# Beyond so many, threads are of use only to wait for answers, and the share of them that has to.
+_FEW = 8
 _AWAY = 0.75
 # Seconds that something is overdue where there is more to do than can be done.
 _LATE = 0.05
@@ -48,30 +48,30 @@ Entry = tuple[float, int, Doer, int]
 
 
 class _Room:
-    """How many threads there is room for: twice as many after each window in which all had their hands
-    full, most of them with an exchange, and this process was not busy. Then it was answers that they
-    waited for, and neither the journal nor each other.
+    """How many threads may work at once: twice as many after each window in which all had their hands
+    full and this process was not busy. Beyond a few, most of them must have been at an exchange: then
+    it was answers that they waited for, and neither the journal nor each other.
     """
 
     def __init__(self) -> None:
         self._since = self._used = 0.0
         self._full = False
-        self.threads = FEW
+        self.threads = 1
 
     def rest(self) -> None:
-        """Somebody is idle: the window begins anew."""
+        """Somebody had nothing to do: the window begins anew."""
         self._full = False
 
-    def look(self, now: float, threads: int, away: int) -> int:
-        """The number at this moment, `away` of them waiting for answers; asked when one more would be of use."""
+    def look(self, now: float, away: int) -> None:
+        """Asked while something is due and all are at work, `away` of them waiting for answers."""
         passed = now - self._since
-        if not self._full or passed >= _WINDOW:
-            used = time.process_time()
-            is_busy = used - self._used >= _BUSY * passed
-            if self._full and not is_busy and away >= _AWAY * threads:
-                self.threads = max(self.threads, 2 * threads)
-            self._since, self._used, self._full = now, used, True
-        return self.threads
+        if self._full and passed < _WINDOW:
+            return
+        used = time.process_time()
+        is_busy = used - self._used >= _BUSY * passed
+        if self._full and not is_busy and (self.threads < _FEW or away >= _AWAY * self.threads):
+            self.threads *= 2
+        self._since, self._used, self._full = now, used, True
 
 
 class Workers:
@@ -90,7 +90,7 @@ class Workers:
         # The one who waits for the next thing to be due, and those who wait for more to do.
         self._first = threading.Condition(self._lock)
         self._others = threading.Condition(self._lock)
-        self._has_first = False
+        self._has_first = self._looks_out = False
         self._idle = 0
         self._room = _Room()
         self._closed = False
@@ -122,10 +122,10 @@ class Workers:
 
     def _call_one(self) -> None:
         """Somebody shall look what there is to do."""
-        if self._idle:
-            (self._first if self._has_first else self._others).notify()
-        else:
+        if not self._idle:
             self._grow()
+        elif not self._looks_out:
+            (self._first if self._has_first else self._others).notify()
 
     @property
     def is_late(self) -> bool:
@@ -156,7 +156,7 @@ class Workers:
             with self._lock:
                 self._helpers -= 1
                 if self._heap or self._spare:
-                    self._grow()
+                    self._call_one()
 
     def wake(self) -> None:
         """Have everybody look whether it is over."""
@@ -177,59 +177,64 @@ class Workers:
         with self._lock:
             while not (is_over() if is_over else self._closed):
                 now = time.monotonic()
+                if self._is_due(now) and not self._may_work(now):
+                    self._wait(_WINDOW, may_go=False, looks_out=True)
+                    continue
                 entry = self._next(now)
                 if entry is not None:
                     self._hand_on(now)
                     return entry
+                self._room.rest()
                 stays = self._wait(self._heap[0][0] - now if self._heap else None, is_over is None)
                 if not stays and (self._has_first or not self._heap):
                     return None
             return None
 
+    def _may_work(self, now: float) -> bool:
+        """Whether there is room for this thread; whoever helps takes none of it."""
+        if self.threads - self._idle > self._room.threads:
+            self._room.look(now, self._away)
+        return self.threads - self._idle <= self._room.threads
+
     def _next(self, now: float) -> Entry | None:
-        if self._is_due(now):
+        if self._heap and self._heap[0][0] <= now:
             return heapq.heappop(self._heap)
         return heapq.heappop(self._spare) if self._spare else None
 
     def _is_due(self, now: float) -> bool:
-        return bool(self._heap) and self._heap[0][0] <= now
+        return bool(self._spare or (self._heap and self._heap[0][0] <= now))
 
     def _hand_on(self, now: float) -> None:
         """Whoever goes to work leaves the heap to another."""
-        if not self._heap and not self._spare:
-            return
         if self._idle > self._has_first:
-            self._others.notify()
-        elif not self._idle and (self._spare or self._is_due(now)):
+            if not self._looks_out and (self._heap or self._spare):
+                self._others.notify()
+        elif not self._idle and self._is_due(now):
             self._grow()
 
-    def _wait(self, seconds: float | None, may_go: bool) -> bool:
+    def _wait(self, seconds: float | None, may_go: bool, *, looks_out: bool = False) -> bool:
         """Be idle until there may be something to do; False where there was nothing for long."""
         self._idle += 1
-        self._room.rest()
         try:
             if seconds is not None and not self._has_first:
-                self._has_first = True
+                self._has_first, self._looks_out = True, looks_out
                 try:
                     self._first.wait(min(seconds, threading.TIMEOUT_MAX))
                 finally:
-                    self._has_first = False
+                    self._has_first = self._looks_out = False
                 return True
+            if self._looks_out:
+                self._first.notify()
             return self._others.wait(IDLE if may_go else None) or not may_go
         finally:
             self._idle -= 1
 
     def _grow(self) -> None:
-        """One more thread, where it would find something to do."""
-        if self._closed or self.threads >= self._most:
-            return
-        now = time.monotonic()
-        if not (self._spare or self._is_due(now)) and self.threads + self._helpers:
-            return
-        if self.threads >= self._room.look(now, self.threads, self._away):
-            return
-        self.threads += 1
-        threading.Thread(target=self._work, name="unified-flux", daemon=True).start()
+        """One more thread, where it would find something to do; one beyond the room looks out."""
+        is_needed = self._is_due(time.monotonic()) or not self.threads + self._helpers
+        if is_needed and not self._closed and self.threads < min(self._most, self._room.threads + 1):
+            self.threads += 1
+            threading.Thread(target=self._work, name="unified-flux", daemon=True).start()
 
     def _work(self) -> None:
         try:
