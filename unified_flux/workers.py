@@ -25,8 +25,7 @@ IDLE = 5.0
 # Seconds over which the load is measured, and the share of one core that is "busy".
 _WINDOW = 0.02
 _BUSY = 0.6
-# Beyond so many, threads are of use only to wait for answers, and the share of them that has to.
-_FEW = 8
+# The share of their time that they are at exchanges where it is answers that are waited for.
 _AWAY = 0.75
 # Seconds that something is overdue where there is more to do than can be done.
 _LATE = 0.05
@@ -49,29 +48,41 @@ Entry = tuple[float, int, Doer, int]
 
 class _Room:
     """How many threads may work at once: twice as many after each window in which all had their hands
-    full and this process was not busy. Beyond a few, most of them must have been at an exchange: then
-    it was answers that they waited for, and neither the journal nor each other.
+    full, mostly with exchanges, and this process was not busy. Then it was answers that they waited
+    for, and neither the journal nor each other.
     """
 
     def __init__(self) -> None:
-        self._since = self._used = 0.0
+        self._since = self._used = self._gone = 0.0
         self._full = False
+        self._at = 0.0
+        self._away = 0
+        # Seconds that all threads were at exchanges.
+        self._total = 0.0
         self.threads = 1
+
+    def note(self, number: int) -> None:
+        """So many more are at an exchange from now on."""
+        now = time.monotonic()
+        self._total += self._away * (now - self._at)
+        self._at = now
+        self._away += number
 
     def rest(self) -> None:
         """Somebody had nothing to do: the window begins anew."""
         self._full = False
 
-    def look(self, now: float, away: int) -> None:
-        """Asked while something is due and all are at work, `away` of them waiting for answers."""
+    def look(self, now: float) -> None:
+        """Asked while something is due and all are at work."""
         passed = now - self._since
         if self._full and passed < _WINDOW:
             return
-        used = time.process_time()
-        is_busy = used - self._used >= _BUSY * passed
-        if self._full and not is_busy and (self.threads < _FEW or away >= _AWAY * self.threads):
+        self.note(0)
+        used, gone = time.process_time() - self._used, self._total - self._gone
+        if self._full and used < _BUSY * passed and gone >= _AWAY * passed * self.threads:
             self.threads *= 2
-        self._since, self._used, self._full = now, used, True
+        self._since, self._used, self._gone = now, self._used + used, self._total
+        self._full = True
 
 
 class Workers:
@@ -94,7 +105,7 @@ class Workers:
         self._idle = 0
         self._room = _Room()
         self._closed = False
-        self._helpers = self._away = 0
+        self._helpers = 0
         self.threads = 0
 
     def at(self, due: float, doer: Doer, turn: int) -> None:
@@ -138,12 +149,12 @@ class Workers:
     def away(self) -> Iterator[None]:
         """This thread waits for an answer meanwhile."""
         with self._lock:
-            self._away += 1
+            self._room.note(1)
         try:
             yield
         finally:
             with self._lock:
-                self._away -= 1
+                self._room.note(-1)
 
     def help_until(self, is_over: Callable[[], bool]) -> None:
         """Do what is due in the caller's own thread until `is_over`, which `wake` has looked at again."""
@@ -193,7 +204,7 @@ class Workers:
     def _may_work(self, now: float) -> bool:
         """Whether there is room for this thread; whoever helps takes none of it."""
         if self.threads - self._idle > self._room.threads:
-            self._room.look(now, self._away)
+            self._room.look(now)
         return self.threads - self._idle <= self._room.threads
 
     def _next(self, now: float) -> Entry | None:
