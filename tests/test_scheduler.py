@@ -230,6 +230,29 @@ def test_the_pool_grows_while_answers_are_what_is_waited_for() -> None:
     assert 20 <= most <= 40
 
 
+def test_no_threads_come_to_wait_for_the_journal() -> None:
+    """Where it is this machine that is waited for, more threads would only wait for each other."""
+
+    class Slow(World):
+        def perform(self, effect: Effect) -> Answer:
+            if isinstance(effect, Event):
+                threading.Event().wait(0.005)
+                return Answer(now=self.clock())
+            return super().perform(effect)
+
+    def flow() -> Generator[Effect, Answer, None]:
+        yield Event(Phase.PREPARED)
+        yield Exchange(ASK)
+
+    with Scheduler() as scheduler:
+        slow = Slow(transport=Echo())
+        futures = [scheduler.submit(flow(), slow) for _ in range(100)]
+        for future in futures:
+            future.result(30)
+        # One works, and one stands by.
+        assert scheduler.workers.threads <= 2
+
+
 def intents(number: str, then: Callable[[], Any] = lambda: None) -> Generator[Effect, Answer, Any]:
     """A flow that begins to pay and is accepted."""
     yield Event(Phase.PREPARED)

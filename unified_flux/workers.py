@@ -243,7 +243,11 @@ class Workers:
     def _grow(self) -> None:
         """One more thread, where it would find something to do; one beyond the room looks out."""
         is_needed = self._is_due(time.monotonic()) or not self.threads + self._helpers
-        if is_needed and not self._closed and self.threads < min(self._most, self._room.threads + 1):
+        if (
+            is_needed
+            and not self._closed
+            and self.threads < min(self._most, self._room.threads + 1)
+        ):
             self.threads += 1
             threading.Thread(target=self._work, name="unified-flux", daemon=True).start()
 
