@@ -96,7 +96,7 @@ class Rivya(Adapter):
         url = f"{self.base}/api/v1/generations/{quote(job.id, safe='')}"
         return WireRequest(purpose=Purpose.POLL, url=url)
 
-    def read(self, response: WireResponse) -> Job | Output:
+    def read(self, response: WireResponse, job: Job | None = None) -> Job | Output:
         found = response.object()
         word = str(found.get("status", ""))
         settled = self.phase(word) is not Phase.RUNNING

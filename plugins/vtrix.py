@@ -51,7 +51,7 @@ class Vtrix(Adapter):
         url = f"{self.base}{PATH}/task/{quote(job.id, safe='')}"
         return WireRequest(purpose=Purpose.POLL, url=url)
 
-    def read(self, response: WireResponse) -> Job | Output:
+    def read(self, response: WireResponse, job: Job | None = None) -> Job | Output:
         found = response.object()
         progress = found.get("progress")
         return self.outcome(

@@ -125,13 +125,13 @@ def test_one_failure_of_several_keeps_its_paid_siblings(
     served: SandboxServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The pictures that came are in the result, the one that did not is in `failed`."""
-    whole = ImageRequest.pictures
+    whole = ImageRequest.submits
 
-    def one_is_bad(self: ImageRequest) -> tuple[ImageRequest, ...]:
+    def one_is_bad(self: ImageRequest, at_once: int) -> tuple[ImageRequest, ...]:
         first, _ = whole(self)
         return first, request("a fox sandbox:failed")
 
-    monkeypatch.setattr(ImageRequest, "pictures", one_is_bad)
+    monkeypatch.setattr(ImageRequest, "submits", one_is_bad)
     with client(served, "rivya") as one:
         result = one.generate(request(n=2))
     assert len(result.images) == 1
@@ -145,7 +145,7 @@ def test_when_every_picture_fails_no_paid_job_is_forgotten(
     """The error that may have cost is raised, with all the others and their jobs on it."""
     prompts = ("a fox sandbox:moderated", "a fox sandbox:slow", "a hen sandbox:slow")
     asked = tuple(request(prompt) for prompt in prompts)
-    monkeypatch.setattr(ImageRequest, "pictures", lambda self: asked)
+    monkeypatch.setattr(ImageRequest, "submits", lambda self, at_once: asked)
     with client(served, "rivya", timeout=0.3) as one, pytest.raises(JobTimeout) as caught:
         one.generate(request(n=3))
     error = caught.value
@@ -160,7 +160,7 @@ def test_when_every_picture_fails_no_paid_job_is_forgotten(
 def test_a_sum_leaves_no_maybe_out(served: SandboxServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """One picture for 4 credits and one that may have cost make an unknown sum, not 4 credits."""
     asked = (request(), request("a fox sandbox:slow"))
-    monkeypatch.setattr(ImageRequest, "pictures", lambda self: asked)
+    monkeypatch.setattr(ImageRequest, "submits", lambda self, at_once: asked)
     with client(served, "rivya", timeout=0.3) as one:
         result = one.generate(request(n=2))
     assert result.images[0].charge.money is not None

@@ -253,11 +253,11 @@ def test_an_older_journal_is_led_forwards_with_a_copy_of_it(
     newer = sqlite.SQLite(journal.path, (*tables.MIGRATIONS, added), 1.0)
     assert newer.read("SELECT id, tag FROM jobs")[0]["tag"] is None
     newer.close()
-    (copy,) = journal.path.parent.glob("journal-version-3-*.db")
+    (copy,) = journal.path.parent.glob("journal-version-4-*.db")
     assert stat.S_IMODE(copy.stat().st_mode) == 0o600
     with contextlib.closing(sqlite3.connect(copy)) as old:
         assert old.execute("SELECT id FROM jobs").fetchall() == [("job1",)]
-        assert old.execute("PRAGMA user_version").fetchone() == (3,)
+        assert old.execute("PRAGMA user_version").fetchone() == (4,)
 
 
 @IN_A_FILE
@@ -270,7 +270,7 @@ def test_a_migration_that_fails_changes_nothing(journal: Journal) -> None:
     with pytest.raises(JournalError):
         newer.read("SELECT 1")
     newer.close()
-    assert rows(journal, "PRAGMA user_version") == [(3,)]
+    assert rows(journal, "PRAGMA user_version") == [(4,)]
     assert journal.get("job1").phase is Phase.PREPARED
 
 

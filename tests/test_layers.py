@@ -38,6 +38,7 @@ PLANTED = {
             "unified_flux/polling.py",
             "unified_flux/flow.py",
             "unified_flux/fetching.py",
+            "unified_flux/answers.py",
             "unified_flux/uploading.py",
             "unified_flux/throttle.py",
             "unified_flux/record.py",

@@ -93,9 +93,9 @@ def test_only_what_the_caller_set_counts_as_set() -> None:
 
 def test_n_pictures_are_n_requests_with_following_seeds() -> None:
     """Picture i of n takes seed + i and asks for one picture."""
-    pictures = ImageRequest(prompt="x", n=3, seed=7).pictures()
+    pictures = ImageRequest(prompt="x", n=3, seed=7).submits()
     assert [(p.seed, p.n) for p in pictures] == [(7, None), (8, None), (9, None)]
-    assert [p.seed for p in ImageRequest(prompt="x", n=2).pictures()] == [None, None]
+    assert [p.seed for p in ImageRequest(prompt="x", n=2).submits()] == [None, None]
 
 
 def test_the_bytes_of_a_reference_never_show_in_its_repr() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from unified_flux.errors import (
     RateLimited,
     Unauthorized,
 )
-from unified_flux.money import Basis, Charge, Money
+from unified_flux.money import NO_CHARGE_KNOWN, Basis, Charge, Money
 from unified_flux.request import ImageRequest
 from unified_flux.text import safe
 from unified_flux.translation import Translation
@@ -30,6 +31,7 @@ from unified_flux.wire import (
     Output,
     Phase,
     Placeholder,
+    Purpose,
     UploadedFile,
     WireRequest,
     WireResponse,
@@ -56,12 +58,26 @@ class Auth:
     Attributes:
         header: The header's name.
         template: Its value, with `{key}`.
-        hosts: Hosts beside the base URL's own that may see the key.
+        hosts: Hosts beside the base URL's own that may see the key; `*` stands for one label.
     """
 
     header: str = "Authorization"
     template: str = "Bearer {key}"
     hosts: tuple[str, ...] = ()
+
+    def allows(self, found: str | None) -> bool:
+        """Whether an origin is one of the hosts, by https on its usual port."""
+        labels = (re.escape(host).replace(r"\*", "[a-z0-9-]+") for host in self.hosts)
+        return found is not None and any(
+            re.fullmatch(f"https://{host}:443", found) for host in labels
+        )
+
+    def key_in(self, headers: Mapping[str, str]) -> str | None:
+        """The key that a request came with, header names in lower case; None where there is none."""
+        before, _, after = self.template.partition("{key}")
+        said = headers.get(self.header.lower(), "").strip()
+        fits = said.lower().startswith(before.lower()) and said.endswith(after)
+        return (said[len(before) : len(said) - len(after)].strip() or None) if fits else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +103,7 @@ class Adapter(ABC):
         codes: The provider's error code → error class, beside the usual reading of the status.
         idempotent: Whether a submit carries a key under which it may be sent again.
         not_taken: Codes of a 5xx that the provider documents as refused before work.
+        uncharged: Status words of failed jobs that the provider documents as not charged.
         options: Settings of this provider → the values they may take, the first is the default.
         card_package: The package whose folder `name` holds the cards.
     """
@@ -98,6 +115,7 @@ class Adapter(ABC):
     codes: ClassVar[Mapping[str, type[ProviderError]]] = {}
     idempotent: ClassVar[bool] = False
     not_taken: ClassVar[frozenset[str]] = frozenset()
+    uncharged: ClassVar[frozenset[str]] = frozenset()
     options: ClassVar[Mapping[str, tuple[str, ...]]] = {}
     card_package: ClassVar[str] = "unified_flux.schemas"
     api_version: ClassVar[int] = API_VERSION
@@ -118,7 +136,7 @@ class Adapter(ABC):
     def trusts(self, url: str) -> bool:
         """Whether the key may be sent to `url`: the base URL's origin and the declared hosts."""
         found = origin(url)
-        return found == origin(self.base) or found in {f"https://{h}:443" for h in self.auth.hosts}
+        return found == origin(self.base) or self.auth.allows(found)
 
     def translate(
         self, request: ImageRequest, card: Card, references: Sequence[OpenedReference] = ()
@@ -127,9 +145,18 @@ class Adapter(ABC):
         return translation.translate(request, card, references, self.place_references)
 
     def place_references(self, references: Sequence[OpenedReference], card: Card) -> dict[str, Any]:
-        """Payload keys and values for the references: one card key each, in order."""
-        values = [reference.url or Placeholder(reference) for reference in references]
-        return dict(zip(card.reference_keys, values, strict=False))
+        """Payload keys and values for the references, as the card says.
+
+        One key each, in order (`keys`); or one list (`items`), but for a single one where the card
+        has a key for it (`one`).
+        """
+        values = [_said(reference, card) for reference in references]
+        rules = card.references
+        if "keys" in rules:
+            return dict(zip(rules["keys"], values, strict=False))
+        if len(values) == 1 and "one" in rules:
+            return {rules["one"]: values[0]}
+        return {rules["items"]: values}
 
     def upload(self, reference: OpenedReference, card: Card) -> WireRequest:
         """The exchange that brings one local reference to the provider (cards that say "upload")."""
@@ -144,8 +171,11 @@ class Adapter(ABC):
         """The exchange that starts paid work."""
 
     @abstractmethod
-    def read(self, response: WireResponse) -> Job | Output:
+    def read(self, response: WireResponse, job: Job | None = None) -> Job | Output:
         """The answer of a submit or a poll, best by way of `outcome`; the flow adds the model.
+
+        Args:
+            job: Which was asked for; None for a submit.
 
         Raises:
             ProtocolError: When the answer does not even say which job it is about.
@@ -156,27 +186,56 @@ class Adapter(ABC):
         found: Mapping[str, Any],
         *,
         word: str,
-        charge: Charge,
+        charge: Charge = NO_CHARGE_KNOWN,
         urls: Sequence[str] = (),
         progress: float | None = None,
+        id: str | None = None,
+        links: Mapping[str, Any] | None = None,
     ) -> Job | Output:
-        """A job with `id` and perhaps `error` in `found`, at the phase that its status word says."""
+        """A job with `id` and perhaps `error` in `found`, at the phase that its status word says.
+
+        Args:
+            id: Its name, where the answer has it elsewhere.
+            links: Addresses for it, as the answer has them: `poll`, `result`.
+        """
         phase = self.phase(word)
-        failed = phase is Phase.FAILED
+        complaint = read_complaint(found)
+        took = Charged.NO if word in self.uncharged else charged(charge)
         job = Job(
             provider=self.name,
-            id=text(found, "id"),
+            id=text(found, "id") if id is None else id,
             word=word,
             phase=phase,
             charge=charge,
             progress=progress,
-            failure=self.failure(read_complaint(found.get("error")), charge) if failed else None,
+            failure=self.failure(complaint, took) if phase is Phase.FAILED else None,
+            links={name: url for name, url in (links or {}).items() if _is_plain(url)},
         )
         return Output(job=job, urls=tuple(urls)) if phase is Phase.DONE else job
 
-    @abstractmethod
     def poll(self, job: Job) -> WireRequest:
-        """The exchange that asks how a job stands."""
+        """The exchange that asks how a job stands: at the address that an answer named for it.
+
+        Raises:
+            ProtocolError: When no such address is known.
+        """
+        if "poll" not in job.links:
+            raise ProtocolError(
+                f"{self.name} tells only at an address of its own how {safe(job.id, 80)} stands, and "
+                "that address is not known here",
+                charged=Charged.MAYBE,
+                next_step=f"The journal where it was made knows it; else look at your account at {self.name}.",
+            )
+        return WireRequest(purpose=Purpose.POLL, url=job.links["poll"])
+
+    def result(self, job: Job) -> WireRequest | None:
+        """The exchange that brings a done job's pictures, None where its poll names them."""
+        url = job.links.get("result")
+        return WireRequest(purpose=Purpose.POLL, url=url) if url else None
+
+    def read_result(self, response: WireResponse, job: Job) -> Output:
+        """What that exchange answered."""
+        raise NotImplementedError(f"{self.name} names pictures in its polls")
 
     def balance(self) -> WireRequest | None:
         """The exchange that asks what the account holds, None where none is documented."""
@@ -212,19 +271,27 @@ class Adapter(ABC):
             return Moderated
         return usual
 
-    def failure(self, complaint: Complaint, charge: Charge) -> ProviderError:
+    def failure(self, complaint: Complaint, took: Charged) -> ProviderError:
         """A failed job's reason, saying whether money was taken."""
         kind = self.classify(complaint, JobFailed, None)
         code = f" [{safe(complaint.code, 60)}]" if complaint.code else ""
         return kind(
             f"{self.name} could not make the picture{code}: {_reason(complaint)}",
             code=complaint.code,
-            charged=charged(charge),
+            charged=took,
         )
 
     def phase(self, word: str) -> Phase:
         """Our phase for the provider's status word."""
         return self.phases.get(word, Phase.RUNNING)
+
+
+def _said(reference: OpenedReference, card: Card) -> str:
+    """A reference as a payload says it: its URL, or its bytes in the card's way."""
+    if reference.url is not None:
+        return reference.url
+    as_uri = card.references["local"] == "data_uri"
+    return Placeholder(reference, f"data:{reference.mime};base64," if as_uri else "")
 
 
 def _reason(complaint: Complaint) -> str:
@@ -249,9 +316,13 @@ def text(found: Mapping[str, Any], name: str) -> str:
     value = found.get(name)
     if not isinstance(value, str) or not value:
         raise ProtocolError(f'the answer has no "{name}"')
-    if len(value) > 2000 or not value.isprintable():
+    if not _is_plain(value):
         raise ProtocolError(f'the answer\'s "{name}" is too long or holds control characters')
     return value
+
+
+def _is_plain(value: Any) -> bool:
+    return isinstance(value, str) and 0 < len(value) <= 2000 and value.isprintable()
 
 
 def complain(response: WireResponse) -> Complaint:
@@ -267,12 +338,14 @@ def read_complaint(found: Any) -> Complaint:
     """Code, message and request id out of the shapes that providers use (docs/contracts.md).
 
     `{"error": {...}}`, `{"error": "text"}`, `{"status": {...}}`, `{"detail": ...}`, `{"message": ...}`;
-    a code is kept as text, since some have leading zeros and some are numbers.
+    of a list of complaints the first. A code is kept as text, since some have leading zeros and some
+    are numbers.
     """
     if not isinstance(found, Mapping):
         return Complaint(message=str(found) if isinstance(found, str) else "")
     for wrapper in ("error", "status", "detail"):
         inner = found.get(wrapper)
+        inner = inner[0] if isinstance(inner, list) and inner else inner
         if isinstance(inner, Mapping) or (isinstance(inner, str) and wrapper != "status" and inner):
             complaint = read_complaint(inner)
             request_id = complaint.request_id or _first(found, "requestId", "request_id")

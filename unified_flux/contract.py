@@ -2,14 +2,15 @@
 
 A card is a closed JSON Schema (draft 2020-12) of the payload; its keyword `x-unified-flux` holds
 what a schema cannot say. docs/cards.md lists the keys. One keyword is ours inside the schema:
-`x-ratio-between: ["9:21", "21:9"]` bounds a `W:H` text.
+`x-ratio-between: ["9:21", "21:9"]` bounds a `W:H` text; `x-when` says in words when a bound under
+`then` holds.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache, cached_property
 from importlib import resources
 from math import inf, isinf, isnan
@@ -96,7 +97,33 @@ class Card:
     def reference_keys(self) -> tuple[str, ...]:
         """The payload keys that hold input images."""
         rules = self.references
-        return tuple(rules.get("keys", ())) or ((rules["items"],) if "items" in rules else ())
+        lists = (rules[name] for name in ("one", "items") if name in rules)
+        return tuple(rules.get("keys", ())) or tuple(lists)
+
+    def route(self, payload: Mapping[str, Any]) -> str:
+        """Where the model is asked for a payload, of a provider that has paths for its models.
+
+        Of several it is the first that takes as many references as the payload has.
+        """
+        said = [payload[key] for key in self.reference_keys if key in payload]
+        count = sum(len(one) if isinstance(one, list) else 1 for one in said)
+        routes = self.facts["routes"]
+        return str(next((r for r in routes if count <= r["references"]), routes[-1])["path"])
+
+    @cached_property
+    def at_once(self) -> int:
+        """How many pictures one submit can make."""
+        leaf = self.leaves.get(self.fields.get("n", ""), {})
+        return int(leaf.get("maximum", 1))
+
+    def word(self, field: str, value: Any) -> Any:
+        """A value of ours as the provider calls it: "jpeg" is "jpg" to some."""
+        return self.facts.get("words", {}).get(field, {}).get(value, value)
+
+    def meaning(self, field: str, word: Any) -> Any:
+        """The other way round."""
+        words: Mapping[str, str] = self.facts.get("words", {}).get(field, {})
+        return next((ours for ours, theirs in words.items() if theirs == word), word)
 
     def options(self, field: str) -> tuple[str, ...]:
         """The words that the model takes for one of our fields; empty where it has no such list."""
@@ -176,11 +203,15 @@ def _ratio_between(_: Any, bounds: list[str], value: Any, __: Any) -> Iterator[A
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Violation:
-    """One way in which a value breaks a schema: where, which keyword, what to say."""
+    """One way in which a value breaks a schema: where, which keyword, what to say.
+
+    `bounds` is the part of the schema that it broke.
+    """
 
     path: str
     keyword: str
     message: str
+    bounds: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Checker:
@@ -206,7 +237,7 @@ class Checker:
         of base64 or changes with a library's version.
         """
         found = [
-            Violation(path=path, keyword=error.validator, message=_say(error))
+            Violation(path=path, keyword=error.validator, message=_say(error), bounds=error.schema)
             for error in self._validator.iter_errors(value)
             for path in _paths(error)
         ]
@@ -247,9 +278,10 @@ def _say(error: Any) -> str:
     options = ", ".join(map(str, bound)) if isinstance(bound, list) else str(bound)
     length = len(error.instance) if hasattr(error.instance, "__len__") else 0
     words = _WORDS.get(error.validator, 'breaks "{keyword}"')
-    return words.format(
+    said = words.format(
         bound=safe(bound, 80), options=safe(options, 120), length=length, keyword=error.validator
     )
+    return f"{said} {error.schema['x-when']}" if "x-when" in error.schema else said
 
 
 def nearest(value: Any, schema: Mapping[str, Any]) -> Any:
@@ -260,8 +292,9 @@ def nearest(value: Any, schema: Mapping[str, Any]) -> Any:
         if number is not None and all(_number(option) is not None for option in options):
             return min(options, key=lambda option: abs(float(option) - number))
         ratio = parse_ratio(value) if isinstance(value, str) else None
-        if ratio and all(parse_ratio(str(option)) for option in options):
-            return nearest_ratio(ratio, options)
+        ratios = [option for option in options if parse_ratio(str(option))]
+        if ratio and ratios:
+            return nearest_ratio(ratio, ratios)
         return next((o for o in options if str(o).lower() == str(value).lower()), options[0])
     if number is None or not isinstance(value, (int, float)) or isnan(value):
         return None

@@ -11,11 +11,12 @@ repeated under its own idempotency key.
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 from unified_flux.adapter import Adapter, charged
-from unified_flux.contract import Card, load_answers
+from unified_flux.answers import job_of, noted, understood
+from unified_flux.contract import Card
 from unified_flux.effects import Accepted, Intent, Settled
 from unified_flux.errors import (
     Charged,
@@ -29,8 +30,7 @@ from unified_flux.errors import (
 )
 from unified_flux.fetching import Finished, collect
 from unified_flux.polling import Schedule
-from unified_flux.retry import Fate, Pace, Steps, Talk, Verdict, answered, slip
-from unified_flux.text import safe
+from unified_flux.retry import Fate, Pace, Steps, Talk, Verdict, answered
 from unified_flux.translation import Translation
 from unified_flux.uploading import Uploads, upload
 from unified_flux.wire import Job, Output, Phase, WireRequest, WireResponse
@@ -96,7 +96,7 @@ def submit(ask: Ask) -> Steps[Job]:
     talk = _talk(ask)
 
     def steps() -> Steps[Job]:
-        return _job((yield from _start(talk, ask)))
+        return job_of((yield from _start(talk, ask)))
 
     return _told(talk, steps())
 
@@ -202,10 +202,6 @@ def _finish(talk: Talk, found: Job | Output, schedule: Schedule, at_once: bool =
     return (yield from collect(talk, output))
 
 
-def _job(found: Job | Output) -> Job:
-    return found.job if isinstance(found, Output) else found
-
-
 def _submit(
     talk: Talk,
     wire: WireRequest,
@@ -225,12 +221,12 @@ def _submit(
             Intent(Phase.SENDING, None, again, id=talk.id, wire=wire, repeatable=repeatable)
         )
         verdict = yield from talk.exchange(wire)
-        found = _understood(talk, verdict)
+        found = understood(talk, verdict)
         if isinstance(found, (Job, Output)):
             if unknown is not None and not talk.adapter.idempotent:
-                found = _noted(found, PERHAPS_TWICE)
-            odd = "; ".join(_job(found).notes) or None
-            yield from talk.keep(Accepted(Phase.ACCEPTED, _job(found), odd, id=talk.id))
+                found = noted(found, PERHAPS_TWICE)
+            odd = "; ".join(job_of(found).notes) or None
+            yield from talk.keep(Accepted(Phase.ACCEPTED, job_of(found), odd, id=talk.id))
             return found
         verdict = found
         if verdict.fate is Fate.UNKNOWN and unknown is None:
@@ -243,27 +239,6 @@ def _submit(
             raise _unknown(talk, unknown, verdict.error) if unknown else verdict.error
         yield from talk.pause(wait)
         attempt += 1
-
-
-def _noted(found: Job | Output, note: str) -> Job | Output:
-    job = replace(_job(found), notes=(*_job(found).notes, note))
-    return Output(job=job, urls=found.urls) if isinstance(found, Output) else job
-
-
-def _understood(talk: Talk, verdict: Verdict, asked: Job | None = None) -> Job | Output | Verdict:
-    """The job that an answer names; a good status around nonsense tells nothing of the outcome."""
-    if verdict.fate is not Fate.ANSWERED or verdict.response is None:
-        return verdict
-    try:
-        found = _read(talk, verdict.response)
-        if asked is not None and _job(found).id != asked.id:
-            raise ProtocolError(f"the answer is about another job, {safe(_job(found).id, 60)}")
-    except ProtocolError as error:
-        return Verdict(Fate.UNKNOWN, verdict.response, error)
-    # A plugin's slip must not hide that money may be gone.
-    except Exception as error:
-        return Verdict(Fate.UNKNOWN, verdict.response, slip(talk.adapter, error))
-    return found
 
 
 def _unknown(
@@ -285,61 +260,67 @@ def _unknown(
     )
 
 
-def _read(talk: Talk, response: WireResponse) -> Job | Output:
-    """The answer of a submit or poll, with what is odd about it as notes."""
-    found = talk.adapter.read(response)
-    job = _job(found)
-    odd = []
-    # Only what ends a job is worth the check: of a running one nothing is read but id and word.
-    if job.phase is not Phase.RUNNING:
-        answers = load_answers(talk.adapter.name, talk.adapter.card_package)
-        odd = [f"answer: {v.path} {v.message}" for v in answers.violations(response.object())]
-    if job.word not in talk.adapter.phases:
-        odd.append(f'unknown status word "{safe(job.word, 60)}", taken for still running')
-    known = talk.job.notes if talk.job else ()
-    notes = (*known, *(note for note in odd if note not in known))
-    job = replace(job, model=talk.card.model, notes=notes)
-    return Output(job=job, urls=found.urls) if isinstance(found, Output) else job
-
-
 def _wait(talk: Talk, found: Job | Output, schedule: Schedule, at_once: bool) -> Steps[Output]:
     """Poll until the job has ended; whatever a poll meets, the job is never submitted again.
 
     A job that was accepted earlier is asked for `at_once`. How long it has run nobody knows here, so
     from then on it is asked for as its card advises.
     """
-    talk.job = _job(found)
+    job = talk.job = job_of(found)
     accepted = talk.now
+    answer: Job | Output | Verdict = found
     trouble: UnifiedFluxError | None = None
     attempt = polls = 0
     while True:
-        if isinstance(found, Output) and found.urls:
-            return found
-        failure = _failure(found)
-        if failure is not None:
-            yield from talk.keep(Settled(Phase.FAILED, _job(found), id=talk.id, error=failure))
-            raise failure
-        found = _job(found)
+        answer = yield from _ended(talk, answer)
+        if isinstance(answer, Output):
+            return answer
+        if isinstance(answer, Verdict):
+            _give_up_polling(answer)
+            trouble, attempt = answer.error, attempt + 1
+        else:
+            new = answer.notes[len(job.notes) :]
+            job, trouble, attempt = answer, None, 0
+            if polls:
+                yield from talk.tell(Phase.RUNNING, job, "; ".join(new) or None)
         planned = schedule.wait(None if at_once else talk.now - accepted, polls, talk.rng)
         at_pace = talk.at_pace(0.0 if at_once and not polls else planned)
         wait = max(at_pace, LEAST_PAUSE if polls else 0.0)
         if trouble is not None:
-            wait = max(wait, talk.before_again(attempt))
+            wait = max(wait, talk.before_again(attempt - 1))
         if talk.now >= talk.deadline:
-            raise _timeout(talk, found, trouble)
+            raise _timeout(talk, job, trouble)
         yield from talk.pause(min(wait, talk.deadline - talk.now))
-        # Unnamed, since a flow that waits need not keep the whole answer.
-        answer = _understood(talk, (yield from talk.exchange(talk.adapter.poll(found))), found)
+        answer = understood(talk, (yield from talk.exchange(talk.adapter.poll(job))), job)
         polls += 1
-        if isinstance(answer, Verdict):
-            trouble, attempt = answer.error, attempt + 1
-            _give_up_polling(answer)
-            continue
-        trouble, attempt = None, 0
-        new = _job(answer).notes[len(found.notes) :]
-        found = answer
-        if new or _job(found).phase is Phase.RUNNING:
-            yield from talk.tell(Phase.RUNNING, _job(found), "; ".join(new) or None)
+
+
+def _ended(talk: Talk, answer: Job | Output | Verdict) -> Steps[Job | Output | Verdict]:
+    """An answer as it is while the job goes on; once it is done, with the addresses of its pictures.
+
+    Raises:
+        UnifiedFluxError: When the job has ended and brings no picture.
+    """
+    if isinstance(answer, Verdict):
+        return answer
+    failure: UnifiedFluxError | None = None
+    job, unnamed = job_of(answer), isinstance(answer, Output) and not answer.urls
+    bringing = talk.adapter.result(job) if unnamed else None
+    if bringing is not None:
+        told = understood(talk, (yield from talk.exchange(bringing)), job, bringing=True)
+        if not isinstance(told, Verdict):
+            answer = told
+        elif told.fate is Fate.DECIDED:
+            _give_up_polling(told)
+            failure = told.error
+            failure.charged = Charged.MAYBE
+        else:
+            return told
+    failure = failure or _failure(answer)
+    if failure is not None:
+        yield from talk.keep(Settled(Phase.FAILED, job_of(answer), id=talk.id, error=failure))
+        raise failure
+    return answer
 
 
 def _give_up_polling(verdict: Verdict) -> None:
@@ -354,8 +335,8 @@ def _give_up_polling(verdict: Verdict) -> None:
 
 def _failure(found: Job | Output) -> UnifiedFluxError | None:
     """Why a job that has ended brings no picture, None while it goes on."""
-    if isinstance(found, Job):
-        return found.failure
+    if isinstance(found, Job) or found.urls:
+        return job_of(found).failure
     return ProtocolError(
         f'the job is "{found.job.word}" and names no picture', charged=charged(found.job.charge)
     )

@@ -80,12 +80,12 @@ class Orders:
         """
         request = order.request
         whole = self._said(request, order)
-        pictures = request.pictures()
-        one_by_one = request.n is not None
-        translations = [self._said(one, order) if one_by_one else whole for one in pictures]
+        at_once = order.card.at_once
+        submits = request.submits(at_once)
+        several = request.n is not None
+        translations = [self._said(one, order) if several else whole for one in submits]
         quoted = self.budget.quote(whole)
         asked = canonical(request, order.references)
-        asked_each = enumerate(zip(pictures, translations, strict=True), 1)
         asked_for = order.asked.destination
         destination = Target(str(asked_for)).absolute if asked_for else None
         drafts = [
@@ -97,24 +97,25 @@ class Orders:
                 emulated=self.access.emulated,
                 request=asked,
                 report=whole.report,
-                asked=number,
-                seed=picture.seed,
+                asked=1 + number * at_once,
+                seed=one.seed,
                 client_request_id=request.client_request_id,
                 tags=request.tags,
                 project=self.config.get("project"),
-                quote=quoted,
+                quote=quoted.times(one.n or 1),
                 destination=destination,
                 force=order.asked.force,
                 key=str(uuid.uuid4()),
                 key_mark=self.access.key_mark,
             )
-            for number, (picture, translation) in asked_each
+            for number, (one, translation) in enumerate(zip(submits, translations, strict=True))
         ]
         return drafts, translations
 
     def same_translation(self, record: Record) -> Translation:
         """The translation of a record's request once more, to the same payload."""
-        order = self.order(Asked(request=asked_again(record)))
+        at_once = self.card(record.model).at_once
+        order = self.order(Asked(request=asked_again(record, at_once)))
         translation = self.adapter.translate(order.request, order.card, order.references)
         if payload_digest(translation) != record.payload_sha256:
             raise not_again("a reference or a setting has changed since")

@@ -12,6 +12,7 @@ from typing import NoReturn
 from unified_flux.errors import OutcomeUnknown, ProtocolError, ProviderError, UnifiedFluxError
 from unified_flux.fetching import Finished
 from unified_flux.output import differences
+from unified_flux.pricing import together
 from unified_flux.record import Record
 from unified_flux.request import ImageRequest
 from unified_flux.result import Failed, Image, ImageResult
@@ -65,7 +66,9 @@ class Outcomes:
             records=tuple(self.records),
             request=request,
             references=references,
-            quote=first.quote.times(len(self.records)),
+            quote=together(
+                [one.quote for one in self.records], sum(one.pictures for one in self.records)
+            ),
             sandbox=first.sandbox,
             seconds=max(image.seconds for image in images),
         )
@@ -77,7 +80,9 @@ class Outcomes:
 
     def _images(self, record: Record, finished: Finished, before: int) -> Iterator[Image]:
         came = [(at, blob) for at, blob in enumerate(finished.blobs) if blob is not None]
-        more = (f"asked for 1 picture, got {len(came)}",) if len(came) > 1 else ()
+        other = len(finished.blobs) != record.pictures
+        told_apart = f"{record.pictures} {'picture' if record.pictures == 1 else 'pictures'}"
+        more = (f"asked for {told_apart}, got {len(finished.blobs)}",) if other else ()
         for index, (position, blob) in enumerate(came, before + 1):
             if blob.header is None:
                 raise LookupError("a flow hands on nothing but pictures")

@@ -13,9 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from unified_flux import images
+from unified_flux.contract import Card
 from unified_flux.errors import OutputError
 from unified_flux.geometry import PIXELS, TOLERANCE, distance, parse_ratio, say_ratio
 from unified_flux.images import EXTENSION, SUFFIXES
+from unified_flux.request import ImageRequest
 from unified_flux.spool import reason, write_whole
 from unified_flux.text import json_text, safe
 
@@ -147,6 +149,22 @@ def _free(path: Path) -> None:
             f"{safe(path)} exists already",
             next_step="--force overwrites it, or choose another -o.",
         )
+
+
+def names_of(request: ImageRequest, card: Card) -> list[dict[str, Any]]:
+    """What the placeholders of a file name stand for, picture by picture; its job is not known yet."""
+    names: list[dict[str, Any]] = []
+    for one in request.submits(card.at_once):
+        # The pictures of one submit are not told apart by its seed.
+        seed = one.seed if card.at_once == 1 else None
+        shared = {
+            "prompt": one.prompt,
+            "provider": card.provider,
+            "model": card.model,
+            "seed": seed,
+        }
+        names += [{**shared, "index": len(names) + i} for i in range(1, (one.n or 1) + 1)]
+    return names
 
 
 def differences(

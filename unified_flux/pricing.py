@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from enum import StrEnum
 from fractions import Fraction
-from functools import lru_cache
+from functools import lru_cache, reduce
 from typing import Any
 
 from unified_flux.money import Basis, Money, decimal_of
@@ -125,6 +125,21 @@ class Quote:
         return f"{self.money} ({self.basis}, {self.kind})"
 
 
+def together(quotes: Sequence[Quote], pictures: int) -> Quote:
+    """The quote of so many pictures by several submits of one model."""
+    return replace(
+        quotes[0],
+        money=_sum([one.money for one in quotes]),
+        usd=_sum([one.usd for one in quotes]),
+        pictures=pictures,
+    )
+
+
+def _sum(parts: Sequence[Money | None]) -> Money | None:
+    known = [part for part in parts if part is not None]
+    return reduce(Money.__add__, known) if len(known) == len(parts) else None
+
+
 def _said(money: Money | None) -> str | None:
     return f"{money.amount:f}" if money else None
 
@@ -176,7 +191,9 @@ def marks(translation: Translation) -> dict[str, tuple[Any, Any]]:
     keys = {key for row in card.prices for key in row.when}
     defaults = {key: card.defaults.get(key) for key in keys}
     said = {key: at(translation.payload, key) for key in keys}
-    return {k: (defaults[k] if said[k] is None else said[k], defaults[k]) for k in sorted(keys)}
+    found = {k: (defaults[k] if said[k] is None else said[k], defaults[k]) for k in sorted(keys)}
+    # A quote is of one picture, so only bills of one tell of it.
+    return found | ({card.fields["n"]: (1, 1)} if "n" in card.fields else {})
 
 
 def _in_usd(quoted: Quote, rates: Rates) -> Quote:

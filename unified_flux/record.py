@@ -83,12 +83,12 @@ class Record:
         payload_sha256: Of the payload, local bytes by their own hash. Where prompts are not to be stored,
             neither can be made again from what is.
         tags, project: What its cost is reported under.
-        expects: What the picture should be, see `Translation.expected`.
+        expects: What the pictures should be, see `Translation.expected`.
         sources: The files of the local references, as far as they are files.
         destination: The absolute path, folder or template that was asked for; None where none was.
         key: The idempotency key; `key_mark` tells whether the provider's key is still the same.
         submit_url, submit_headers, submit_body: The exact paid submit, where it may be sent again.
-        job_id: The provider's name of the job.
+        job_id: The provider's name of the job; `links` are the addresses that its answers named for it.
         quote: What it was said to cost before.
         charged, charge: Whether money was taken, and how much.
         error: What ended it badly, as `UnifiedFluxError.to_json` says it.
@@ -124,6 +124,7 @@ class Record:
     submit_body: bytes | None = None
     phase: Phase = Phase.PREPARED
     job_id: str | None = None
+    links: Mapping[str, str] = field(default_factory=dict)
     quote: Quote = field(default_factory=Quote)
     charged: Charged = Charged.NO
     charge: Charge = NO_CHARGE_KNOWN
@@ -156,6 +157,7 @@ class Record:
             phase=ends.get(self.phase, Phase.RUNNING),
             charge=self.charge,
             notes=self.notes,
+            links=self.links,
         )
 
     @property
@@ -206,7 +208,7 @@ class Record:
             "prompt": prompt if isinstance(prompt, str) else prompt["sha256"][:_SHORT],
             "provider": self.provider,
             "model": self.model,
-            "seed": self.seed,
+            "seed": self.seed if self.pictures == 1 else None,
             "index": self.asked,
             "job": self.job_id,
         }
@@ -257,6 +259,11 @@ class Record:
     def count(self) -> int:
         """How many pictures its request asked for."""
         return int(self.request.get("n") or 1)
+
+    @property
+    def pictures(self) -> int:
+        """How many of them its submit asked for."""
+        return int(self.expects.get("n", 1))
 
 
 _TEXT = json.JSONEncoder(ensure_ascii=False, sort_keys=True, default=str).encode

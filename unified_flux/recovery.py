@@ -180,8 +180,11 @@ def _job(record: Record) -> Job:
     return record.job
 
 
-def asked_again(record: Record) -> ImageRequest:
-    """The request of a record's one picture, as it was asked.
+def asked_again(record: Record, at_once: int) -> ImageRequest:
+    """The request of a record's submit, as it was asked.
+
+    Args:
+        at_once: How many pictures one submit can make.
 
     Raises:
         InvalidRequest: When the journal does not hold all of it.
@@ -192,7 +195,7 @@ def asked_again(record: Record) -> ImageRequest:
         whole = rebuilt(record.request, record.sources)
     except LookupError:
         raise not_again("a reference was given as bytes, which the journal does not keep") from None
-    return whole.pictures()[record.asked - 1]
+    return whole.submits(at_once)[(record.asked - 1) // at_once]
 
 
 def not_again(why: str) -> InvalidRequest:

@@ -22,6 +22,8 @@ from unified_flux.text import did_you_mean, safe
 
 ADAPTERS = "unified_flux.adapters"
 EMULATORS = "unified_flux.emulators"
+# Whose emulator draws where nothing is configured.
+_SHOWN_FIRST = "rivya"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -199,7 +201,7 @@ def choose_providers(config: Config, *, sandbox: bool = False) -> tuple[tuple[st
 def _first_emulated(model: str) -> str:
     """A provider with an emulator that has the model; a plugin that is broken stands in no one's way."""
     emulated = [one.name for one in installed(EMULATORS)]
-    for name in emulated:
+    for name in sorted(emulated, key=lambda one: one != _SHOWN_FIRST):
         with contextlib.suppress(ConfigurationError):
             if find(make_adapter(name).cards, model):
                 return name

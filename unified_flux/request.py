@@ -62,12 +62,12 @@ class ImageRequest:
         resolution: `1K` or `2K` (about 1 or 4 megapixels). Excludes width and height.
         width, height: Pixels, both or neither.
         output_format: `jpeg`, `png` or `webp`.
-        seed: Any whole number; picture i of n takes seed + i.
+        seed: Any whole number; picture i of n takes seed + i, but where one submit makes several.
         prompt_upsampling: Whether the provider may rewrite the prompt.
         safety_tolerance: 0 (strict) to 6 (permissive).
         translate_prompt: Whether the provider may translate the prompt.
         watermark: Text to put on the picture.
-        n: How many pictures; each is one paid submit.
+        n: How many pictures; each is one paid submit, unless the model makes several at once.
         client_request_id: Your own id for tracing.
         tags: Your own words for telling costs apart; they reach no provider.
         extra: A provider's own parameters, keyed by provider name.
@@ -132,15 +132,20 @@ class ImageRequest:
             if value is not None and value not in ((), {}):
                 yield name, value
 
-    def pictures(self) -> tuple[ImageRequest, ...]:
-        """The n requests for one picture each, with seed, seed + 1, ... where a seed is set."""
+    def submits(self, at_once: int = 1) -> tuple[ImageRequest, ...]:
+        """The requests that make the n pictures, so many in each at most.
+
+        Picture i is asked for with seed + i, as far as it has a submit, or the first place in one.
+        """
         if self.n is None:
             return (self,)
-        if self.n == 1:
-            return (dataclasses.replace(self, n=None),)
         return tuple(
-            dataclasses.replace(self, n=None, seed=None if self.seed is None else self.seed + index)
-            for index in range(self.n)
+            dataclasses.replace(
+                self,
+                n=min(at_once, self.n - first) if at_once > 1 else None,
+                seed=None if self.seed is None else self.seed + first,
+            )
+            for first in range(0, self.n, at_once)
         )
 
 

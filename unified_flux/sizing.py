@@ -69,7 +69,7 @@ def _ratio(draft: Draft) -> None:
 
 def fit_ratio(ratio: Fraction, said: str, leaf: Mapping[str, Any]) -> tuple[str, bool]:
     """The model's word nearest to `ratio`, and whether it is the same ratio."""
-    options = leaf.get("enum")
+    options = ratios_of(leaf)
     if options:
         if said in options:
             return said, True
@@ -83,9 +83,14 @@ def fit_ratio(ratio: Fraction, said: str, leaf: Mapping[str, Any]) -> tuple[str,
     return ":".join(part.lstrip("0") for part in said.split(":")), True
 
 
+def ratios_of(leaf: Mapping[str, Any]) -> list[str]:
+    """The ratios that a key takes by name; words such as "as the input image" are none."""
+    return [option for option in leaf.get("enum", ()) if parse_ratio(str(option))]
+
+
 def _domain(leaf: Mapping[str, Any]) -> str:
     if "enum" in leaf:
-        return ", ".join(leaf["enum"])
+        return ", ".join(ratios_of(leaf))
     low, high = leaf["x-ratio-between"]
     return f"any ratio from {low} to {high}"
 

@@ -20,8 +20,8 @@ from unified_flux.request import ImageRequest
 from unified_flux.text import did_you_mean, safe
 from unified_flux.wire import OpenedReference, replace_placeholders
 
-# The fields that a picture's own header answers to.
-EXPECTED = ("output_format", "aspect_ratio", "resolution", "width", "height")
+# The fields that what comes answers to: pictures by their headers, and how many they are.
+EXPECTED = ("output_format", "aspect_ratio", "resolution", "width", "height", "n")
 
 PlaceReferences = Callable[[Sequence[OpenedReference], Card], dict[str, Any]]
 
@@ -58,7 +58,7 @@ class Translation:
             if said is None and key and not edits:
                 said = self.card.defaults.get(key)
             if said is not None:
-                expected[field] = said
+                expected[field] = self.card.meaning(field, said)
         return expected
 
 
@@ -132,9 +132,11 @@ def _word(draft: Draft, name: str, value: Any) -> None:
         reason = f"{draft.card.model} has no parameter for it"
         draft.end(name, Outcome.DROPPED, reason=reason)
         return
-    said = spell(value, draft.card.leaves[key])
+    word = draft.card.word(name, value)
+    said = spell(word, draft.card.leaves[key])
     draft.values[key] = said
-    draft.end(name, Outcome.NATIVE, said, keys=(key,))
+    outcome = Outcome.NATIVE if word == value else Outcome.CONVERTED
+    draft.end(name, outcome, said, keys=(key,))
 
 
 def spell(value: Any, schema: Any) -> Any:
@@ -153,6 +155,16 @@ def _model(draft: Draft, name: str, value: str) -> None:
 
 
 def _n(draft: Draft, name: str, value: int) -> None:
+    most = draft.card.at_once
+    if most > 1:
+        key = draft.card.fields[name]
+        draft.values[key] = min(value, most)
+        if value <= most:
+            draft.end(name, Outcome.NATIVE, value, keys=(key,), reason="one submit makes them all")
+            return
+        reason = f"one submit makes at most {most}: {-(-value // most)} submits"
+        draft.end(name, Outcome.CONVERTED, most, keys=(key,), reason=reason)
+        return
     if value == 1:
         draft.end(name, Outcome.NATIVE, 1, reason="one submit makes one picture")
         return
@@ -163,7 +175,7 @@ def _n(draft: Draft, name: str, value: int) -> None:
 def _seed(draft: Draft, name: str, value: int) -> None:
     _word(draft, name, value)
     n = draft.request.n or 1
-    if n > 1 and draft.entries[-1].outcome is Outcome.NATIVE:
+    if n > 1 and draft.card.at_once == 1 and draft.entries[-1].outcome is Outcome.NATIVE:
         draft.entries[-1] = replace(
             draft.entries[-1],
             outcome=Outcome.CONVERTED,
@@ -209,7 +221,11 @@ def _references(draft: Draft, opened: Sequence[OpenedReference], place: PlaceRef
     placed = place(opened, draft.card)
     draft.values.update(placed)
     local = any(reference.source for reference in opened)
-    by = {"upload": "uploaded first", "base64": "sent inline as base64"}
+    by = {
+        "upload": "uploaded first",
+        "base64": "sent inline as base64",
+        "data_uri": "sent inline as a data URI",
+    }
     draft.end(
         "references",
         Outcome.CONVERTED if local else Outcome.NATIVE,
@@ -291,7 +307,8 @@ def _judge(
 def _reject(entry: Entry, violation: Violation, asked: dict[str, Any], card: Card) -> Entry:
     """The entry as rejected; where several keys say its field, no single value is nearest."""
     again = entry.outcome is Outcome.REJECTED and entry.reason
-    near = contract.nearest(asked.get(violation.path), card.leaves.get(violation.path, {}))
+    leaf = {**card.leaves.get(violation.path, {}), **violation.bounds}
+    near = contract.nearest(asked.get(violation.path), leaf if len(entry.keys) == 1 else {})
     return replace(
         entry,
         outcome=Outcome.REJECTED,

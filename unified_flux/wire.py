@@ -98,16 +98,19 @@ class Placeholder(str):
     """Stands in a payload for the bytes of a local reference.
 
     It is a short string, so a payload stays plain JSON for the schema, the sidecar and the log,
-    while the transport recognises it and streams the real bytes in its place.
+    while the transport recognises it and streams the real bytes in its place; `before` stands
+    before their base64, such as the head of a data URI.
     """
 
     reference: OpenedReference
+    before: str
 
-    def __new__(cls, reference: OpenedReference) -> Placeholder:
+    def __new__(cls, reference: OpenedReference, before: str = "") -> Placeholder:
         self = super().__new__(
             cls, f"<{reference.mime}, {reference.size} bytes, sha256 {reference.sha256}>"
         )
         self.reference = reference
+        self.before = before
         return self
 
 
@@ -253,6 +256,7 @@ class Job:
         progress: From 0 to 1, where the provider tells.
         failure: The provider's reason, where the job failed.
         notes: What was odd about the answer; reported, never fatal.
+        links: Addresses that the provider's answers named for it, by what they are for: `poll`, `result`.
     """
 
     provider: str
@@ -264,6 +268,7 @@ class Job:
     progress: float | None = None
     failure: ProviderError | None = None
     notes: tuple[str, ...] = ()
+    links: Mapping[str, str] = field(default_factory=dict)
 
     def __str__(self) -> str:
         return f"{self.provider}/{self.model}/{self.id}"

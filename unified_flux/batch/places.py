@@ -12,7 +12,7 @@ from unified_flux.compare import Candidate
 from unified_flux.errors import InvalidRequest, OutputError
 from unified_flux.images import EXTENSION
 from unified_flux.journal.scratch import Scratch
-from unified_flux.output import PLACEHOLDERS, Target, slug
+from unified_flux.output import PLACEHOLDERS, Target, names_of, slug
 from unified_flux.request import ImageRequest
 from unified_flux.spool import reason
 from unified_flux.text import did_you_mean, safe
@@ -123,16 +123,9 @@ class Places:
         if self.force or "{job}" in self.template:
             return
         target = self.target(line)
-        for index, picture in enumerate(request.pictures(), 1):
-            names = {
-                "prompt": picture.prompt,
-                "provider": candidate.provider,
-                "model": candidate.model,
-                "seed": picture.seed,
-                "index": index,
-            }
+        for names in names_of(request, candidate.translation.card):
             for extension in EXTENSION.values():
-                path = target.path(names, extension, index, request.n or 1)
+                path = target.path(names, extension, names["index"], request.n or 1)
                 if os.path.lexists(path):
                     raise OutputError(
                         f"{safe(path)} exists already",

@@ -19,7 +19,7 @@ from unified_flux.config import Config
 from unified_flux.contract import Card, typed
 from unified_flux.errors import InvalidRequest
 from unified_flux.images import EXTENSION
-from unified_flux.output import Target
+from unified_flux.output import Target, names_of
 from unified_flux.record import Record
 from unified_flux.references import opened
 from unified_flux.report import Policy, Report
@@ -147,16 +147,7 @@ def check_target(target: Target, request: ImageRequest, card: Card) -> None:
         OutputError: When it does not exist, or is taken.
     """
     # What placeholders stand for, picture by picture; the jobs are not known yet.
-    names = [
-        {
-            "prompt": picture.prompt,
-            "provider": card.provider,
-            "model": card.model,
-            "seed": picture.seed,
-            "index": index,
-        }
-        for index, picture in enumerate(request.pictures(), 1)
-    ]
+    names = names_of(request, card)
     # The formats that may come: the one asked for, the card's, or any where it has no say.
     options, asked = card.options("output_format"), request.output_format
     kinds = (asked,) if asked is not None and asked in options else options

@@ -161,6 +161,7 @@ class Hand:
             "accepted_at": self.now,
             "error": None,
             "notes": self._notes(fact.job),
+            "links": dumps(fact.job.links) if fact.job.links else None,
             **charge_columns(fact.job.charge, Charged.MAYBE),
         }
         # Who was taken for dead and answers late takes nothing back from the one who went on.

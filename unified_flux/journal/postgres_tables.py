@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 
 from unified_flux.journal import sums
-from unified_flux.journal.tables import INDEXES, PACES, TABLES
+from unified_flux.journal.tables import INDEXES, LINKS, PACES, TABLES
 
 SCHEMA = "unified_flux"
 _TRUTHS = ("is_tagged", "settled", "held")
@@ -90,4 +90,4 @@ _FIRST = (
     " WITH (fillfactor = 50)",
 )
 # MIGRATIONS[v] leads from version v to v + 1.
-MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST,)
+MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, tuple(map(_said, LINKS)))

@@ -138,6 +138,8 @@ PACES = (
     "CREATE INDEX jobs_under_way ON jobs (provider, sandbox, sending_at)"
     " WHERE phase IN ('sending', 'accepted', 'unknown')",
 )
+# Where the provider wants to be asked for a job.
+LINKS = ("ALTER TABLE jobs ADD COLUMN links TEXT",)
 # Everything that a record holds, but for its pictures.
 JOBS = "SELECT * FROM jobs JOIN requests USING (number)"
 # MIGRATIONS[v] leads from version v to v + 1.
@@ -145,6 +147,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
     (*TABLES, *INDEXES, *_EVENTS_ONLY_GROW),
     sums.MIGRATION,
     PACES,
+    LINKS,
 )
 
 
@@ -187,20 +190,24 @@ def charge_columns(charge: Charge, charged: Charged) -> dict[str, Any]:
 def quote_columns(quote: Quote) -> dict[str, Any]:
     """A quote as the columns of a row; what may at most be paid is reserved."""
     return {
-        "quote_nano": nano(quote.each),
-        "quote_unit": quote.each.unit if quote.each else None,
+        "quote_nano": nano(quote.money),
+        "quote_unit": quote.money.unit if quote.money else None,
         "quote_basis": str(quote.basis),
         "quote_kind": str(quote.kind) if quote.kind else None,
         "quote_source": quote.source,
         "quote_as_of": quote.as_of,
-        "reserve_nano": nano(quote.most, ROUND_CEILING),
+        "reserve_nano": nano(_most(quote), ROUND_CEILING),
     }
 
 
 def reserved(quote: Quote) -> Money | None:
     """What a quote reserves: limits are held to what is written down, to the last digit."""
-    most = quote.most
+    most = _most(quote)
     return _money(nano(most, ROUND_CEILING), most.unit) if most else None
+
+
+def _most(quote: Quote) -> Money | None:
+    return quote.most.times(quote.pictures) if quote.most else None
 
 
 def new_row(record: Record) -> dict[str, Any]:
@@ -262,6 +269,7 @@ def read_row(row: Mapping[str, Any], outputs: list[Mapping[str, Any]]) -> Record
         key=row["idempotency_key"],
         submit_headers=json.loads(row["submit_headers"] or "{}"),
         job_id=row["job"],
+        links=json.loads(row["links"] or "{}"),
         charged=Charged(row["charged"]),
         charge=Charge(
             money=_money(row["charge_nano"], row["charge_unit"]),

@@ -7,15 +7,17 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from collections import Counter, defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
 from unified_flux import contract
+from unified_flux.adapter import Auth
 from unified_flux.contract import Card
-from unified_flux.sandbox import drawing, scenarios
+from unified_flux.sandbox import drawing, orders, scenarios
+from unified_flux.sandbox.drawing import Shown
 from unified_flux.sandbox.exchange import (
     FACES,
     Call,
@@ -23,7 +25,6 @@ from unified_flux.sandbox.exchange import (
     RefusedError,
     Reply,
     Route,
-    bearer,
     paced,
     pattern,
     say,
@@ -34,6 +35,9 @@ from unified_flux.text import did_you_mean, safe
 from unified_flux.wire import WireRequest
 
 __all__ = ["Emulator", "Fault", "Reply"]
+
+# The sandbox's own, where a provider documents no price.
+PRICE = Decimal("0.01")
 
 
 @dataclass(slots=True)
@@ -54,6 +58,8 @@ class Emulator(ABC):
     name: ClassVar[str]
     unit: ClassVar[str]
     routes: ClassVar[tuple[Route, ...]]
+    auth: ClassVar[Auth] = Auth()
+    card_package: ClassVar[str] = "unified_flux.schemas"
 
     def __init__(
         self,
@@ -67,20 +73,22 @@ class Emulator(ABC):
         self._wall = wall
         self._lock = threading.Lock()
         self._tasks: dict[str, Task] = {}
-        self._files: dict[str, Task] = {}
+        self._files: dict[str, tuple[Task, int]] = {}
         self._open: dict[str, Task] = {}
         self._tries: Counter[str] = Counter()
         self._meter = _Meter()
 
     # What a provider brings.
 
-    @abstractmethod
     def admit(self, token: str | None, scope: str) -> str:
-        """The account that a key belongs to.
+        """The account that a key belongs to: left alone, that of the sandbox's key.
 
         Raises:
             RefusedError: When the key is missing, unknown or lacks the right.
         """
+        if token != self.key:
+            raise RefusedError(self.refusal("401"))
+        return "sandbox"
 
     @abstractmethod
     def refusal(self, kind: str, message: str = "") -> Reply:
@@ -90,9 +98,9 @@ class Emulator(ABC):
     def new_id(self) -> str:
         """An id for a task, of the provider's look."""
 
-    @abstractmethod
     def price(self, card: Card) -> Decimal:
-        """What one picture costs, in `unit`."""
+        """What one picture costs, in `unit`; left alone, a cent of the sandbox's own."""
+        return PRICE
 
     @abstractmethod
     def describe(self, task: Task, progress: float, base: str) -> dict[str, Any]:
@@ -140,7 +148,8 @@ class Emulator(ABC):
             match = pattern(route.path).fullmatch(parts.path)
             if not match or route.method != request.method.upper():
                 continue
-            account = "" if route.scope is None else self.admit(bearer(headers), route.scope)
+            token = self.auth.key_in(headers)
+            account = "" if route.scope is None else self.admit(token, route.scope)
             call = Call(
                 request=request,
                 headers=headers,
@@ -162,11 +171,44 @@ class Emulator(ABC):
         Raises:
             ValueError: When this provider has no such model.
         """
-        cards = {card.model: card for card in contract.load_cards(self.name)}
+        cards = {card.model: card for card in self.cards}
         if not isinstance(model, str) or model not in cards:
             hint = did_you_mean(str(model), cards)
             raise ValueError(f'model: there is no model "{safe(model, 60)}"{hint}')
         return cards[model]
+
+    @property
+    def cards(self) -> tuple[Card, ...]:
+        """The cards of all models."""
+        return contract.load_cards(self.name, self.card_package)
+
+    def references(self, call: Call, card: Card, payload: Mapping[str, Any]) -> list[Shown]:
+        """What the references of a payload show; left alone, URLs and base64 in the card's keys."""
+        return orders.references(card, orders.said(card, payload))
+
+    def order(self, call: Call, payload: Mapping[str, Any], key: str | None = None) -> Order:
+        """A submit, held against the card of its model.
+
+        Args:
+            payload: Flat as the card has it, its model among it.
+
+        Raises:
+            ValueError: When the payload is not valid.
+        """
+        card = self.card(payload.get("model"))
+        broken = card.checker.violations(orders.shortened(payload, orders.said(card, payload)))
+        if broken:
+            raise ValueError("; ".join(f"{found.path} {found.message}" for found in broken))
+        scenario = scenarios.read(orders.value(card, payload, "prompt"))
+        shown = self.references(call, card, payload)
+        return Order(
+            call=call,
+            card=card,
+            picture=orders.picture(card, payload, shown, scenario),
+            scenario=scenario,
+            count=orders.value(card, payload, "n") or 1,
+            key=key,
+        )
 
     def submit(self, order: Order) -> Reply:
         """The answer to a valid submit, its scripted faults included."""
@@ -202,13 +244,16 @@ class Emulator(ABC):
             card=order.card,
             picture=order.picture,
             scenario=order.scenario,
-            price=self.price(order.card),
-            file=f"{secrets.token_urlsafe(16)}.{order.picture.format}",
+            price=self.price(order.card) * order.count,
+            files=tuple(
+                f"{secrets.token_urlsafe(16)}.{order.picture.format}" for _ in range(order.count)
+            ),
             accepted=self._clock(),
             created=now,
             changed=now,
         )
-        self._tasks[task.id] = self._files[task.file] = self._open[task.id] = task
+        self._tasks[task.id] = self._open[task.id] = task
+        self._files |= {file: (task, position) for position, file in enumerate(task.files)}
         self._meter.counts["accepted"] += 1
         self._meter.charged[task.account] += task.price
         return task
@@ -246,12 +291,13 @@ class Emulator(ABC):
 
     def urls(self, task: Task, base: str) -> list[str]:
         """Where the task's pictures are."""
-        return [] if task.scenario.withheld else [f"{base}/sandbox/pictures/{task.file}"]
+        files = () if task.scenario.withheld else task.files
+        return [f"{base}/sandbox/pictures/{file}" for file in files]
 
     def download(self, call: Call) -> Reply:
         """A finished picture, drawn now: the store keeps what to draw, never the drawing."""
         with self._lock:
-            task = self._files.get(call.id)
+            task, position = self._files.get(call.id, (None, 0))
             if task is None or task.progress(self._clock()) < 1:
                 return self.refusal("404")
             self._meter.counts["downloads"] += 1
@@ -259,7 +305,7 @@ class Emulator(ABC):
             task.downloads += 1
         if step is not None and step.kind != "truncated":
             return self._act(step, task.scenario)
-        drawn = drawing.draw(task.picture)
+        drawn = drawing.draw(task.picture_at(position))
         reply = Reply(
             status=200, headers={"content-type": f"image/{task.picture.format}"}, body=drawn
         )

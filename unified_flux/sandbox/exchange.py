@@ -55,7 +55,7 @@ class Call:
 
     Attributes:
         base: The URL before the provider's own path: answers build their URLs on it.
-        id: What stands for `{id}` in the route's path.
+        id: What stands for `{id}` or `{path}` in the route's path.
         account: Whose key came with it; empty on public routes.
     """
 
@@ -92,7 +92,7 @@ def _no_constant(word: str) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """Which method of the emulator answers what; `{id}` in the path is one segment.
+    """Which method of the emulator answers what; `{id}` in the path is one segment, `{path}` several.
 
     Attributes:
         scope: The right that the key must have; None where no key is asked.
@@ -106,7 +106,8 @@ class Route:
 
 @cache
 def pattern(path: str) -> re.Pattern[str]:
-    return re.compile("(?P<base>.*?)" + re.escape(path).replace(r"\{id\}", "(?P<id>[^/]+)"))
+    known = re.escape(path).replace(r"\{id\}", "(?P<id>[^/]+)").replace(r"\{path\}", "(?P<id>.+?)")
+    return re.compile(f"(?P<base>.*?){known}")
 
 
 def say(status: int, body: Any) -> Reply:
@@ -131,8 +132,3 @@ FACES: Mapping[str, Reply] = {
     "redirect-307": Reply(status=307, headers={"location": ELSEWHERE}),
     "redirect-302": Reply(status=302, headers={"location": f"{ELSEWHERE}.png"}),
 }
-
-
-def bearer(headers: Mapping[str, str]) -> str | None:
-    scheme, _, token = headers.get("authorization", "").partition(" ")
-    return token.strip() if scheme.lower() == "bearer" and token.strip() else None

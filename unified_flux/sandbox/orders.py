@@ -46,7 +46,7 @@ def value(card: Card, payload: Mapping[str, Any], name: str) -> Any:
     if path is None:
         return None
     found = look(payload, path)
-    return card.defaults.get(path) if found is None else found
+    return card.meaning(name, card.defaults.get(path) if found is None else found)
 
 
 def picture(
@@ -62,7 +62,7 @@ def picture(
         raise BadOrderError(f"{width}x{height} is beyond what the sandbox draws")
     watermark = value(card, payload, "watermark")
     ordered = Picture(
-        prompt=payload["prompt"],
+        prompt=value(card, payload, "prompt"),
         seed=value(card, payload, "seed"),
         model=card.model,
         width=width,
@@ -101,6 +101,39 @@ def _about_a_megapixel(ratio: Fraction) -> tuple[int, int]:
     long = round(ideal / _LONG_SIDE_STEP) * _LONG_SIDE_STEP
     short = round(long / stretch)
     return (long, short) if ratio >= 1 else (short, long)
+
+
+def said(card: Card, payload: Mapping[str, Any]) -> dict[str, list[str]]:
+    """The references of a payload as the texts that they came as, by key."""
+    found = {key: look(payload, key) for key in card.reference_keys}
+    lists = {key: value if isinstance(value, list) else [value] for key, value in found.items()}
+    return {
+        key: value for key, value in lists.items() if all(isinstance(text, str) for text in value)
+    }
+
+
+def shortened(payload: Mapping[str, Any], texts: Mapping[str, list[str]]) -> dict[str, Any]:
+    """The payload for its schema, which says no more of an image than "text": megabytes stay out."""
+    short = dict(payload)
+    for key, said in texts.items():
+        ends = [text[:1] for text in said]
+        short[key] = ends if isinstance(payload[key], list) else ends[0]
+    return short
+
+
+def references(card: Card, texts: Mapping[str, list[str]]) -> list[Shown]:
+    """References that came inline or as URLs.
+
+    Raises:
+        BadOrderError: Saying which key is wrong.
+    """
+    shown = []
+    for key, said in texts.items():
+        try:
+            shown += [inline(text, card.references["max_bytes"]) for text in said]
+        except BadOrderError as error:
+            raise BadOrderError(f"{key}: {error}") from error
+    return shown
 
 
 def linked(url: str) -> Shown:

@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 
 from unified_flux import contract
 from unified_flux.contract import Card
-from unified_flux.sandbox import catalogues, forms, orders, scenarios, uploads
+from unified_flux.sandbox import catalogues, forms, orders, uploads
 from unified_flux.sandbox.drawing import Shown
 from unified_flux.sandbox.emulator import Emulator
 from unified_flux.sandbox.exchange import Call, RefusedError, Reply, Route, paced, say
@@ -163,18 +163,14 @@ class RivyaEmulator(Emulator):
                 raise ValueError(
                     "files: not accepted at the top level; put uploaded URLs into params.referenceMediaItems"
                 )
-            card = self.card(payload.get("model"))
-            broken = card.checker.violations(payload)
-            if broken:
-                raise ValueError("; ".join(f"{found.path} {found.message}" for found in broken))
-            scenario = scenarios.read(payload["prompt"])
-            items = orders.look(payload, card.references["items"]) or []
-            references = [self._reference(item["url"], call.account) for item in items]
-            picture = orders.picture(card, payload, references, scenario)
+            order = self.order(call, payload, call.headers.get("idempotency-key"))
         except ValueError as error:
             raise self._invalid(error) from error
-        key = call.headers.get("idempotency-key")
-        return self.submit(Order(call=call, card=card, picture=picture, scenario=scenario, key=key))
+        return self.submit(order)
+
+    def references(self, call: Call, card: Card, payload: Mapping[str, Any]) -> list[Shown]:
+        items = orders.look(payload, card.references["items"]) or []
+        return [self._reference(item["url"], call.account) for item in items]
 
     def _reference(self, url: str, account: str) -> Shown:
         _, ours, name = url.partition(_FILES)

@@ -16,8 +16,9 @@ from types import TracebackType
 from typing import Any
 from urllib.parse import urlsplit
 
+from unified_flux.adapter import Auth
 from unified_flux.sandbox.emulator import Emulator, Fault, Reply
-from unified_flux.sandbox.exchange import bearer, say
+from unified_flux.sandbox.exchange import say
 from unified_flux.secret import SANDBOX_PREFIX
 from unified_flux.wire import Purpose, WireRequest
 
@@ -227,7 +228,7 @@ class _Handler(BaseHTTPRequestHandler):
         return said if _HOST_HEADER.fullmatch(said) else f"{HOST}:{self.server.server_address[1]}"
 
     def _meter(self) -> Reply:
-        token = bearer({"authorization": self.headers.get("Authorization", "")})
+        token = Auth().key_in({"authorization": self.headers.get("Authorization", "")})
         if token != self.server.key:
             return _no(401, "send the sandbox's key as Bearer")
         return say(200, {name: one.meter() for name, one in self.server.emulators.items()})

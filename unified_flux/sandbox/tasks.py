@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from unified_flux.contract import Card
@@ -20,6 +20,7 @@ class Order:
     """A submit that was found valid.
 
     Attributes:
+        count: How many pictures it asks for.
         key: The idempotency key, where the provider has them and the caller sent one.
         digest: Of the body: what makes two submits the same.
     """
@@ -28,6 +29,7 @@ class Order:
     card: Card
     picture: Picture
     scenario: Scenario
+    count: int = 1
     key: str | None = None
 
     @property
@@ -41,7 +43,7 @@ class Task:
     """Accepted work.
 
     Attributes:
-        file: The picture's name in its URL: as hard to guess as a key.
+        files: The pictures' names in their URLs: as hard to guess as a key.
         accepted: When, by the emulator's clock; `created` and `changed` are times of day.
     """
 
@@ -51,13 +53,19 @@ class Task:
     picture: Picture
     scenario: Scenario
     price: Decimal
-    file: str
+    files: tuple[str, ...]
     accepted: float
     created: float
     changed: float
     polls: int = 0
     downloads: int = 0
     settled: bool = False
+
+    def picture_at(self, position: int) -> Picture:
+        """One of its pictures; no two of a task are the same."""
+        if not position:
+            return self.picture
+        return replace(self.picture, seed=(self.picture.seed or 0) + position)
 
     def progress(self, now: float) -> float:
         """From 0 to 1; 1 is the end, good or bad."""

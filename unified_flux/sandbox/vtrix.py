@@ -8,20 +8,16 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Mapping
-from decimal import Decimal
 from typing import Any, ClassVar
 
 from unified_flux import contract
-from unified_flux.contract import Card
-from unified_flux.sandbox import catalogues, orders, scenarios
-from unified_flux.sandbox.drawing import Shown
+from unified_flux.sandbox import catalogues
 from unified_flux.sandbox.emulator import Emulator
 from unified_flux.sandbox.exchange import BadCallError, Call, RefusedError, Reply, Route, say
 from unified_flux.sandbox.scenarios import End
-from unified_flux.sandbox.tasks import Order, Task
+from unified_flux.sandbox.tasks import Task
 from unified_flux.text import safe
 
-PRICE = Decimal("0.01")
 _PATH = "/model/v1/generation"
 _ID_LETTERS = "0123456789abcdefghijklmnopqrstuv"
 # What the provider's own clients send beside `model` and `input`.
@@ -76,11 +72,6 @@ class VtrixEmulator(Emulator):
     name: ClassVar[str] = "vtrix"
     unit: ClassVar[str] = "USD"
 
-    def admit(self, token: str | None, scope: str) -> str:
-        if token != self.key:
-            raise RefusedError(self.refusal("401"))
-        return "sandbox"
-
     def refusal(self, kind: str, message: str = "") -> Reply:
         status, code, usual, shape = _REFUSALS[kind]
         return say(status, shape(code, message or usual))
@@ -88,31 +79,13 @@ class VtrixEmulator(Emulator):
     def new_id(self) -> str:
         return "".join(secrets.choice(_ID_LETTERS) for _ in range(20))
 
-    def price(self, card: Card) -> Decimal:
-        return PRICE
-
     def generate(self, call: Call) -> Reply:
         """POST /model/v1/generation, in the envelope that clients send or flat as documented."""
         try:
-            payload = _flat(call.json())
-            card = self.card(payload.get("model"))
-            texts = {
-                key: payload[key]
-                for key in card.reference_keys
-                if isinstance(payload.get(key), str)
-            }
-            # The schema says no more of an image than "text": megabytes need not pass through it.
-            broken = card.checker.violations(
-                {**payload, **{key: text[:1] for key, text in texts.items()}}
-            )
-            if broken:
-                raise ValueError("; ".join(f"{found.path} {found.message}" for found in broken))
-            scenario = scenarios.read(payload["prompt"])
-            references = [_reference(card, key, text) for key, text in texts.items()]
-            picture = orders.picture(card, payload, references, scenario)
+            order = self.order(call, _flat(call.json()))
         except ValueError as error:
             raise RefusedError(self.refusal("400", str(error))) from error
-        return self.submit(Order(call=call, card=card, picture=picture, scenario=scenario))
+        return self.submit(order)
 
     def describe(self, task: Task, progress: float, base: str) -> dict[str, Any]:
         found: dict[str, Any] = {
@@ -177,10 +150,3 @@ def _flat(body: dict[str, Any]) -> dict[str, Any]:
     if "model" in params:
         raise BadCallError("input.0.params.model: the model stands beside input")
     return {"model": body.get("model"), **params}
-
-
-def _reference(card: Card, key: str, text: str) -> Shown:
-    try:
-        return orders.inline(text, card.references["max_bytes"])
-    except ValueError as error:
-        raise ValueError(f"{key}: {error}") from error

@@ -15,7 +15,7 @@ from unified_flux.money import USD, Basis
 from unified_flux.request import ImageRequest
 from unified_flux.testing.kit import Kit
 
-_LOCAL = {"upload", "base64"}
+_LOCAL = {"upload", "base64", "data_uri"}
 # A repeated group that itself repeats: on a long text its matching may take for ever.
 _NESTED = re.compile(r"\((?:[^()\\]|\\.)*[+*}](?:[^()\\]|\\.)*\)\s*(?:[+*]|\{\d+,)")
 _FIELDS = {field.name for field in dataclasses.fields(ImageRequest)}
@@ -26,7 +26,7 @@ def nodes(schema: Any, path: str = "") -> Iterator[tuple[str, Mapping[str, Any]]
     if isinstance(schema, Mapping):
         yield path or "the card", schema
         for key, value in schema.items():
-            if key not in {"x-unified-flux", "default", "const", "enum", "examples"}:
+            if key not in {"x-unified-flux", "default", "const", "enum", "examples", "if", "then"}:
                 yield from nodes(value, f"{path}/{key}")
     elif isinstance(schema, list):
         for index, value in enumerate(schema):

@@ -142,7 +142,7 @@ def spoken(request: WireRequest) -> dict[str, Any]:
 
 def _plain(payload: Any) -> Any:
     """The payload with the base64 of its references, as it goes over the wire."""
-    return replace_placeholders(payload, lambda placeholder: _base64(placeholder.reference))
+    return replace_placeholders(payload, lambda one: one.before + _base64(one.reference))
 
 
 def _base64(reference: OpenedReference) -> str:

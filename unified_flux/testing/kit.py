@@ -96,7 +96,9 @@ class Kit:
     def wires(self, card: Card, adapter: Adapter | None = None) -> list[WireRequest]:
         """Every kind of exchange that the adapter itself words for a model."""
         speaker = adapter or self.adapter
-        found = [speaker.poll(Job(provider=self.name, model=card.model, id="job-1"))]
+        links = {name: f"{speaker.base}/job-1/{name}" for name in ("poll", "result")}
+        job = Job(provider=self.name, model=card.model, id="job-1", links=links)
+        found = [speaker.poll(job)]
         for kind in ("url", "local") if card.references else ():
             asked, opened = samples.references(kind, 1)
             request = ImageRequest(prompt=samples.PROMPT, references=asked)

@@ -11,6 +11,7 @@ from unified_flux.contract import Card
 from unified_flux.geometry import PIXELS
 from unified_flux.references import open_references
 from unified_flux.request import OUTPUT_FORMATS, SAFETY, ImageRequest, Reference
+from unified_flux.sizing import ratios_of
 from unified_flux.wire import OpenedReference
 
 PROMPT = "a red fox in fresh snow"
@@ -32,7 +33,7 @@ def values(field: str, card: Card) -> list[dict[str, Any]]:
 def _ratios(card: Card) -> Iterator[str]:
     yield from ("1:1", "16:9", "3:2", "32:18", "21:9", "9:21", "22:9", "1:99999")
     leaf = card.leaves.get(card.fields.get("aspect_ratio", ""), {})
-    yield from (option for option in leaf.get("enum", ()) if isinstance(option, str))
+    yield from ratios_of(leaf)
 
 
 def _sizes(card: Card) -> list[dict[str, Any]]:

@@ -70,7 +70,7 @@ def encode_json(payload: Any) -> bytes | Body:
 
     def mark(placeholder: Placeholder) -> str:
         found.append(placeholder.reference)
-        return marker
+        return placeholder.before + marker
 
     marked = replace_placeholders(payload, mark)
     text = compact(marked)
