@@ -71,7 +71,7 @@ def _charge(found: Mapping[str, Any]) -> Charge:
     amount = parse_amount(found.get("cost"))
     if amount is None:
         return Charge(raw=raw)
-    return Charge(money=Money(amount * CREDIT, USD), basis=Basis.BILLED, raw=raw)
+    return Charge(money=Money((amount * CREDIT).normalize(), USD), basis=Basis.BILLED, raw=raw)
 
 
 def _share(progress: Any) -> float | None:

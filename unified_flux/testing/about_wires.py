@@ -244,7 +244,7 @@ class GoldenQuestions(WireQuestions):
 
     def _running_word(self, answer: object) -> str:
         words = [word for word, phase in self.adapter.phases.items() if phase is Phase.RUNNING]
-        said = [text for text in samples.texts(answer)]
+        said = list(samples.texts(answer))
         return next((word for word in words if word.casefold() in map(str.casefold, said)), "")
 
     def test_a_distorted_answer_is_an_error_of_ours(self, conversation: Golden) -> None:
