@@ -19,3 +19,24 @@ class TestVtrix(Conformance):
 
     name = "vtrix"
     golden = GOLDEN / "vtrix"
+
+
+class TestBfl(Conformance):
+    """Black Forest Labs keeps the house's promises."""
+
+    name = "bfl"
+    golden = GOLDEN / "bfl"
+
+
+class TestFal(Conformance):
+    """fal keeps the house's promises."""
+
+    name = "fal"
+    golden = GOLDEN / "fal"
+
+
+class TestReplicate(Conformance):
+    """Replicate keeps the house's promises."""
+
+    name = "replicate"
+    golden = GOLDEN / "replicate"

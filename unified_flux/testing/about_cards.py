@@ -61,7 +61,8 @@ class CardQuestions(Kit):
         assert not parts.query and not parts.username, "a base URL is no place for secrets"
         assert adapter.api_version == 1, f"there is no adapter API {adapter.api_version}"
         for host in adapter.auth.hosts:
-            assert re.fullmatch(r"[a-z0-9.-]+", host), f"{host!r} is no host name"
+            known = r"([a-z0-9-]+\.)+([*]\.)?([a-z0-9-]+\.)+[a-z0-9-]+|[a-z0-9-]+\.[a-z0-9-]+"
+            assert re.fullmatch(known, host), f"{host!r} is no host name"
         assert "{key}" in adapter.auth.template, "the key has no place in the auth template"
 
     def test_models_and_families_are_told_apart(self) -> None:
