@@ -181,7 +181,9 @@ def test_an_interrupted_comparison_sends_nothing_more_and_names_what_goes_on(
     exchange, halt = World._exchange, Scheduler.stop
     monkeypatch.setattr(World, "_exchange", interrupt)
     monkeypatch.setattr(Scheduler, "stop", stop)
-    code = run(["compare", "a fox sandbox:polls-3", "--run", "-o", "both"])
+    code = run(
+        ["compare", "a fox sandbox:polls-3", "-p", "rivya", "-p", "vtrix", "--run", "-o", "both"]
+    )
     _, err = capsys.readouterr()
     assert code == 130
     assert "unified-flux resume rivya/flux-kontext-pro/task_" in err

@@ -126,7 +126,9 @@ class Target:
             name = Path(f"{kept}{extension}")
         stem = name.stem.lstrip("-._") if "{" in pattern else name.stem
         name = Path(f"{stem[: NAME_LENGTH * 2] or 'picture'}{name.suffix}")
-        told_apart = {"index", "job"} if values.get("seed") is None else {"index", "job", "seed"}
+        told_apart = {"index"}
+        if values.get("pictures", 1) == 1:
+            told_apart |= {"job"} if values.get("seed") is None else {"job", "seed"}
         several = count > 1 and not told_apart & self._fields
         return self._folder / (self._numbered(name, index, count) if several else name)
 
@@ -155,14 +157,13 @@ def names_of(request: ImageRequest, card: Card) -> list[dict[str, Any]]:
     """What the placeholders of a file name stand for, picture by picture; its job is not known yet."""
     names: list[dict[str, Any]] = []
     for one in request.submits(card.at_once):
-        # The pictures of one submit are not told apart by its seed.
-        seed = one.seed if card.at_once == 1 else None
-        shared = {
+        shared: dict[str, Any] = {
             "prompt": one.prompt,
             "provider": card.provider,
             "model": card.model,
-            "seed": seed,
         }
+        # The pictures of one submit are told apart by neither its seed nor its job.
+        shared |= {"seed": one.seed, "pictures": one.n or 1}
         names += [{**shared, "index": len(names) + i} for i in range(1, (one.n or 1) + 1)]
     return names
 

@@ -208,7 +208,8 @@ class Record:
             "prompt": prompt if isinstance(prompt, str) else prompt["sha256"][:_SHORT],
             "provider": self.provider,
             "model": self.model,
-            "seed": self.seed if self.pictures == 1 else None,
+            "seed": self.seed,
+            "pictures": self.pictures,
             "index": self.asked,
             "job": self.job_id,
         }
