@@ -78,6 +78,9 @@ PLANTED = {
     "unified_flux/cli/live.py": "stevedore",
     "unified_flux/sandbox/rivya.py": "unified_flux.flow",
     "plugins/rivya.py": "socket",
+    "plugins/bfl.py": "unified_flux.registry",
+    "plugins/fal.py": "requests",
+    "plugins/replicate.py": "unified_flux.config",
     "plugins/vtrix.py": "unified_flux.flow",
 }
 
