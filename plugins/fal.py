@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 from unified_flux.adapter import Adapter, Auth, text
 from unified_flux.contract import Card
-from unified_flux.errors import Moderated, ProviderError
+from unified_flux.errors import Moderated, ProtocolError, ProviderError
 from unified_flux.wire import Job, Output, Phase, Purpose, WireRequest, WireResponse
 
 QUEUED = "IN_QUEUE"
@@ -56,7 +56,9 @@ class Fal(Adapter):
 
 def _urls(found: Mapping[str, Any]) -> Iterator[str]:
     images = found.get("images")
-    for image in images if isinstance(images, list) else []:
+    if not isinstance(images, list):
+        raise ProtocolError('the answer has no "images"')
+    for image in images:
         url = image.get("url") if isinstance(image, Mapping) else None
         if isinstance(url, str):
             yield url

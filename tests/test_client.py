@@ -175,8 +175,8 @@ def test_several_pictures_of_one_job_are_told_apart(
     with client(served, "rivya") as one:
         read = one.adapter.read
 
-        def twice(response: Any) -> Any:
-            found = read(response)
+        def twice(response: Any, job: Any = None) -> Any:
+            found = read(response, job)
             return replace(found, urls=found.urls * 2) if isinstance(found, Output) else found
 
         monkeypatch.setattr(one.adapter, "read", twice)

@@ -291,9 +291,9 @@ class ReadsTheEnvironment(Rivya):
 class AsksTheClock(Vtrix):
     """Asks the clock."""
 
-    def read(self, response: Any) -> Any:
+    def read(self, response: Any, job: Any = None) -> Any:
         time.monotonic()
-        return super().read(response)
+        return super().read(response, job)
 
 
 @Fault(TOUCHED)
@@ -404,18 +404,18 @@ class ForgetsRetryAfter(Rivya):
 class ChokesOnNonsense(Vtrix):
     """Raises on a good status around nonsense."""
 
-    def read(self, response: Any) -> Any:
+    def read(self, response: Any, job: Any = None) -> Any:
         json.loads(response.body)["model"].lower()
-        return super().read(response)
+        return super().read(response, job)
 
 
 @Fault("test_nonsense_for_an_answer_stays_inside_our_errors")
 class TakesNonsenseForFree(Vtrix):
     """Calls an answer without an id a failed job that cost nothing."""
 
-    def read(self, response: Any) -> Any:
+    def read(self, response: Any, job: Any = None) -> Any:
         try:
-            return super().read(response)
+            return super().read(response, job)
         except Exception as error:
             raise JobFailed("no job was made") from error
 
@@ -424,8 +424,8 @@ class TakesNonsenseForFree(Vtrix):
 class BelievesTheAnswer(Rivya):
     """Believes that an answer has what is documented."""
 
-    def read(self, response: Any) -> Any:
-        found = super().read(response)
+    def read(self, response: Any, job: Any = None) -> Any:
+        found = super().read(response, job)
         if isinstance(found, Output):
             return Output(job=found.job, urls=(response.object()["result"]["urls"][0],))
         return found
@@ -454,8 +454,8 @@ class KnowsNoFailure(Vtrix):
 class FearsTheUnseen(Rivya):
     """Takes an unseen word for a failure."""
 
-    def read(self, response: Any) -> Any:
-        found = super().read(response)
+    def read(self, response: Any, job: Any = None) -> Any:
+        found = super().read(response, job)
         if isinstance(found, Job) and found.word not in self.phases:
             return dataclasses.replace(found, failure=JobFailed("unknown word"))
         return found
@@ -488,8 +488,8 @@ class SaysNumbers(Rivya):
 class CountsNoMoney(Vtrix):
     """Reads no charge."""
 
-    def read(self, response: Any) -> Any:
-        found = super().read(response)
+    def read(self, response: Any, job: Any = None) -> Any:
+        found = super().read(response, job)
         if isinstance(found, Output):
             free = dataclasses.replace(found.job, charge=type(found.job.charge)())
             return dataclasses.replace(found, job=free)

@@ -25,6 +25,7 @@ from unified_flux.errors import (
     NotDelivered,
     OutcomeUnknown,
     ProtocolError,
+    ProviderError,
     Unauthorized,
     UnifiedFluxError,
 )
@@ -310,7 +311,7 @@ def _ended(talk: Talk, answer: Job | Output | Verdict) -> Steps[Job | Output | V
         told = understood(talk, (yield from talk.exchange(bringing)), job, bringing=True)
         if not isinstance(told, Verdict):
             answer = told
-        elif told.fate is Fate.DECIDED:
+        elif told.fate is Fate.DECIDED and isinstance(told.error, ProviderError):
             _give_up_polling(told)
             failure = told.error
             failure.charged = Charged.MAYBE

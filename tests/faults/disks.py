@@ -27,8 +27,8 @@ from faults.troubles import (
     other_troubles,
     stand_ins,
 )
+from faults.providers import KINDS
 from faults.verdicts import (
-    PROVIDERS,
     Case,
     Ended,
     Stage,
@@ -236,7 +236,7 @@ def run(trials: Iterable[Trial]) -> list[Outcome]:
                 trial=trial, exit_code=-1, paid=0, at_once="?", afterwards="?", broken=(said,)
             )
 
-    each = [replace(one, provider=name) for one in trials for name in PROVIDERS]
+    each = [replace(one, provider=name) for one in trials for name in KINDS]
     outcomes = side_by_side([partial(tried, one) for one in each])
     return [one for one in outcomes if one is not None]
 

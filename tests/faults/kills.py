@@ -17,9 +17,9 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import chain
 
+from faults.providers import KINDS, PROVIDERS, WITH_KEY
 from faults.tally import Tally
 from faults.verdicts import (
-    PROVIDERS,
     REFERENCE,
     VICTIM,
     Case,
@@ -74,9 +74,12 @@ class Run:
 
 
 # Rivya uploads what is sent along, so its job stands in the journal while nothing is paid.
-PLAIN = (Run(provider="rivya", more=("-i", REFERENCE)), Run(provider="vtrix"))
+PLAIN = (
+    Run(provider="rivya", more=("-i", REFERENCE)),
+    *(Run(provider=name) for name in PROVIDERS[1:]),
+)
 PAIR = Run(provider="vtrix", count=2)
-SAME = tuple(Run(provider=name, more=("--request-id", "order-17")) for name in PROVIDERS)
+SAME = tuple(Run(provider=name, more=("--request-id", "order-17")) for name in KINDS)
 # Where `generate` ends before `recover` is killed: once in each phase that leaves something to do.
 FIRST_ENDS = (
     {"before accepted 1": "kill"},
@@ -106,7 +109,7 @@ def killed(run: Run, point: str) -> list[Verdict]:
         _died(process, point)
         before, paid = scene.phases(), scene.accepted()
         verdicts = judge(scene, cases, before, [scene.run("recover")])
-        if run.provider == "vtrix" and scene.accepted() != paid:
+        if run.provider not in WITH_KEY and scene.accepted() != paid:
             raise AssertionError("recover paid where no key tells a repetition")
         return verdicts
 
@@ -237,14 +240,14 @@ def repetitions(places: Places | None = None) -> Tally:
 
 def interrupts(places: Places | None = None) -> Tally:
     """Ctrl-C at every point of `generate`."""
-    tally = _each("Ctrl-C", interrupted, places or _everywhere(*PLAIN, PAIR))
+    tally = _each("Ctrl-C", interrupted, places or _everywhere(*PLAIN[:2], PAIR))
     tally.merge(counted("Ctrl-C", {"Ctrl-C: never heard": interrupted_unheard}))
     return tally
 
 
 def _of_recover() -> Iterator[tuple[Run, str]]:
     """A job left in each open phase, and every point of the `recover` that follows."""
-    for provider in PROVIDERS:
+    for provider in KINDS:
         # Where nothing is sent again, the providers do not differ.
         for ends in FIRST_ENDS if provider == "rivya" else FIRST_ENDS[:2]:
             run = Run(provider=provider, ends=ends)
@@ -264,7 +267,7 @@ def fifty_cases(scene: Stage, seed: int) -> list[Case]:
     """The fifty jobs that the victim's run makes."""
     return [
         Case(
-            provider=PROVIDERS[number % len(PROVIDERS)],
+            provider=sorted(PROVIDERS)[number % len(PROVIDERS)],
             prompt=prompt_of(number, seed),
             path=scene.out / f"{seed}-{number}.png",
             sidecar=False,

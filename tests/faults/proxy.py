@@ -25,12 +25,21 @@ from faults.port import DOWN, HOST, Door, Port
 OUTAGE = 0.25
 PATIENCE = 10.0
 _LINGER_NOT = struct.pack("ii", 1, 0)
-_ROUTES = (
-    ("upload", re.compile(r"POST /rivya/api/v1/files")),
-    ("submit", re.compile(r"POST (/rivya/api/v1/generations|/vtrix/model/v1/generation)")),
-    ("poll", re.compile(r"GET (/rivya/api/v1/generations|/vtrix/model/v1/generation/task)/[^/]+")),
-    ("fetch", re.compile(r"GET /(rivya|vtrix)/sandbox/pictures/[^/]+")),
+# The first that fits tells which exchange it is; `result` is where a provider has one beside its polls.
+_ROUTES = tuple(
+    (name, re.compile(pattern))
+    for name, pattern in (
+        ("fetch", r"GET /[a-z]+/sandbox/pictures/[^/]+"),
+        ("upload", r"POST /rivya/api/v1/files"),
+        ("submit", r"POST /(rivya/api/v1/generations|vtrix/model/v1/generation)"),
+        ("submit", r"POST /(bfl/v1/[^/]+|fal/fal-ai/.+|replicate/v1/models/.+/predictions)"),
+        ("poll", r"GET /(rivya/api/v1/generations|vtrix/model/v1/generation/task)/[^/]+"),
+        ("poll", r"GET /(bfl/v1/get_result[?]id=|replicate/v1/predictions/)[^/]+"),
+        ("poll", r"GET /fal/.+/requests/[^/]+/status"),
+        ("result", r"GET /fal/.+/requests/[^/]+"),
+    )
 )
+_KEYS = (b"\r\nauthorization:", b"\r\nx-key:")
 
 
 class End(Enum):
@@ -54,7 +63,7 @@ class Request:
     @property
     def signed(self) -> bool:
         """Whether it carries a key."""
-        return b"\r\nauthorization:" in self.head.lower()
+        return any(header in self.head.lower() for header in _KEYS)
 
 
 Answer = Callable[[Request, bytes], Iterable[bytes]]
@@ -283,8 +292,12 @@ class Proxy:
     def _pass(self, request: Request, answer: bytes) -> None:
         """What a client that gets this answer will do next."""
         after = {"upload": "submit", "submit": "poll", "poll": "poll"}
-        named = b"/sandbox/pictures/" in answer
-        self._next = "fetch" if named else after.get(request.exchange, self._next)
+        if b"/sandbox/pictures/" in answer:
+            self._next = "fetch"
+        elif b'"COMPLETED"' in answer and b'"response_url"' in answer:
+            self._next = "result"
+        else:
+            self._next = after.get(request.exchange, self._next)
         self._turn()
 
     def _ask(self, request: Request) -> bytes:

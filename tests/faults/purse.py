@@ -20,6 +20,7 @@ VTRIX = '[prices."vtrix/flux_kontext_pro"]\namount = "0.01"\nunit = "USD"\n'
 ONE = {
     "rivya": '[limits.per_provider]\nrivya = "4 credits"\n',
     "vtrix": f'{VTRIX}[limits]\nper_day = "0.01 USD"\n',
+    **dict.fromkeys(("bfl", "fal", "replicate"), '[limits]\nper_day = "0.04 USD"\n'),
 }
 
 

@@ -26,8 +26,8 @@ from unified_flux.journal import Journal
 from unified_flux.money import Basis
 from unified_flux.pricing import Kind, Quote
 from unified_flux.record import Record
+from unified_flux.registry import names
 
-PROVIDERS = ("rivya", "vtrix")
 Racer = Callable[[int], tuple[int, str]]
 
 
@@ -39,7 +39,7 @@ def quoted(amount: str, unit: str) -> Quote:
 
 def of_journal(folder: Path, spec: dict[str, Any]) -> Racer:
     """Reserves and never sends."""
-    config = load(PROVIDERS, folder=folder, environ={}, user_file=folder / "none.toml")
+    config = load(names(), folder=folder, environ={}, user_file=folder / "none.toml")
     provider = spec["provider"]
 
     def race(number: int) -> tuple[int, str]:
@@ -80,7 +80,7 @@ def of_client(folder: Path, spec: dict[str, Any]) -> Racer:
         f"{name}_API_KEY": spec["key"],
         f"{name}_BASE_URL": spec["url"],
     }
-    config: Config = load(PROVIDERS, folder=folder, environ=environ, user_file=folder / "none.toml")
+    config: Config = load(names(), folder=folder, environ=environ, user_file=folder / "none.toml")
 
     def race(number: int) -> tuple[int, str]:
         with Client(spec["provider"], config=config) as client:

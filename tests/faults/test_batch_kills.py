@@ -9,7 +9,8 @@ from unittest.mock import patch
 import pytest
 from faults.disks import small_disks
 from faults.troubles import DISKS
-from faults.verdicts import PROVIDERS, judge, marked
+from faults.providers import KINDS
+from faults.verdicts import judge, marked
 from faults.victim import FILLER
 from faults.workers import kills
 from faults.workers_crew import FILE, Crew, crew_of
@@ -45,7 +46,7 @@ def test_a_clock_that_jumps_pays_nothing_twice(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("provider", PROVIDERS)
+@pytest.mark.parametrize("provider", KINDS)
 def test_a_file_that_is_edited_between_runs(provider: str) -> None:
     """A killed run, some lines edited, another run: what was paid stays, what changed is paid anew."""
     with crew_of(provider, JOBS, None) as crew:

@@ -30,10 +30,11 @@ def _kept(tally: Tally, jobs: int) -> None:
 
 def test_a_process_that_dies_at_a_step_has_paid_once_and_lost_nothing() -> None:
     """After `kill -9`, `recover` brings what was accepted, or calls it unknown and says so."""
-    rivya, vtrix = PLAIN
-    # What follows acceptance is the same for both.
-    places = [*((rivya, point) for point in STEPS), *((vtrix, point) for point in STEPS[1:3])]
-    _kept(kills.boundaries(places), 7)
+    rivya, *others = PLAIN
+    # What follows acceptance is the same for all.
+    places = [(rivya, point) for point in STEPS]
+    places += [(one, point) for one in others for point in STEPS[1:3]]
+    _kept(kills.boundaries(places), len(STEPS) + 8)
 
 
 def test_one_of_two_pictures_that_dies_beside_the_other() -> None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from faults.providers import PROVIDERS
 from faults.purse import ONE, READY, VTRIX, accepted, client, make, refused, settings
 from faults.verdicts import stage
 
 from unified_flux import OutcomeUnknown, Phase, SpendLimitExceeded, UnifiedFluxError
 from unified_flux.effects import Event
+from unified_flux.errors import Charged
 from unified_flux.sandbox.server import SandboxServer
 
 
@@ -23,8 +25,17 @@ def stops(phase: Phase) -> Any:
     return hear
 
 
-@pytest.mark.parametrize("provider", ["rivya", "vtrix"])
-@pytest.mark.parametrize("how", ["402", "failed", "moderated", "moderated-at-once", "redirect"])
+# What each provider says, or documents, that it takes nothing for.
+FREE = {
+    "rivya": ("402", "failed", "moderated", "moderated-at-once", "redirect"),
+    "vtrix": ("402", "failed", "moderated", "moderated-at-once", "redirect"),
+    "bfl": ("402", "moderated", "moderated-at-once", "redirect"),
+    "fal": ("402", "moderated-at-once", "redirect"),
+    "replicate": ("402", "moderated-at-once", "redirect"),
+}
+
+
+@pytest.mark.parametrize(("provider", "how"), [(one, how) for one in FREE for how in FREE[one]])
 def test_what_costs_nothing_leaves_its_room_to_the_next(
     provider: str, how: str, configured: SandboxServer
 ) -> None:
@@ -36,7 +47,21 @@ def test_what_costs_nothing_leaves_its_room_to_the_next(
     refused(provider)
 
 
-@pytest.mark.parametrize("provider", ["rivya", "vtrix"])
+@pytest.mark.parametrize(
+    ("provider", "how"), [("bfl", "failed"), ("fal", "failed"), ("fal", "moderated")]
+)
+def test_a_failure_that_nobody_calls_free_stays_counted(
+    provider: str, how: str, configured: SandboxServer
+) -> None:
+    """Where no answer and no page says that it costs nothing, the room is kept."""
+    settings(ONE[provider])
+    with pytest.raises(UnifiedFluxError) as caught:
+        make(provider, f"a fox sandbox:{how}")
+    assert caught.value.charged is Charged.MAYBE
+    refused(provider)
+
+
+@pytest.mark.parametrize("provider", PROVIDERS)
 def test_what_was_stopped_before_it_was_sent_leaves_its_room(
     provider: str, configured: SandboxServer
 ) -> None:

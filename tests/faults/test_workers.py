@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from faults.verdicts import PROVIDERS
+from faults.providers import KINDS
 from faults.workers import Outcome, freezes, kills, outage, proof
 from postgres import Postgres
 
@@ -23,28 +23,28 @@ def _kept(outcome: Outcome, jobs: int, times: int) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("provider", PROVIDERS)
+@pytest.mark.parametrize("provider", KINDS)
 def test_two_runs_of_one_batch_on_one_journal_die_again_and_again(provider: str) -> None:
     """Two `batch run` share one SQLite file, one of them is killed, then the other, until all is done."""
     _kept(proof(provider, JOBS, "kill -9", kills(KILLS)), JOBS, KILLS)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("provider", PROVIDERS)
+@pytest.mark.parametrize("provider", KINDS)
 def test_two_workers_of_one_queue_die_again_and_again(provider: str, shared: str) -> None:
     """What the dead had in hand another goes on with after their lease."""
     _kept(proof(provider, JOBS, "kill -9", kills(KILLS), shared), JOBS, KILLS)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("provider", PROVIDERS)
+@pytest.mark.parametrize("provider", KINDS)
 def test_a_worker_that_is_frozen_past_its_lease_and_woken(provider: str, shared: str) -> None:
     """Its lines went to the other meanwhile; awake again it pays for none of them."""
     _kept(proof(provider, 60, "frozen", freezes(2), shared), 60, 2)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("provider", PROVIDERS)
+@pytest.mark.parametrize("provider", KINDS)
 def test_a_database_that_is_away_for_six_seconds(
     provider: str, shared: str, postgres: Postgres
 ) -> None:

@@ -27,6 +27,7 @@ from typing import TypeVar
 from unittest.mock import patch
 
 from faults.ledger import astray
+from faults.providers import PROVIDERS, UNBILLED, WITH_KEY
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
@@ -41,7 +42,6 @@ from unified_flux.sandbox.server import SandboxServer, new_key
 from unified_flux.sandbox.tasks import Task
 
 VICTIM = Path(__file__).with_name("victim.py")
-PROVIDERS = ("rivya", "vtrix")
 PATIENCE = 60.0
 # A picture in the stage's folder that may be sent along.
 REFERENCE = "reference.png"
@@ -98,7 +98,7 @@ class Stage:
 
     @property
     def environment(self) -> dict[str, str]:
-        """What a process is given: both providers, and nothing of whoever runs this."""
+        """What a process is given: all providers, and nothing of whoever runs this."""
         found = {
             "PATH": os.environ["PATH"],
             "HOME": str(self.folder),
@@ -324,7 +324,7 @@ def _judged(stage: Stage, case: Case, phase: str, tasks: list[Task], rows: list[
     if row is not None and row.phase in _OPEN:
         faults.append("left open")
     # Only where the key can be sent no second time, and only while nobody saw the answer.
-    if unknown and not (case.provider == "vtrix" and phase in {"sending", "unknown"}):
+    if unknown and not (case.provider not in WITH_KEY and phase in {"sending", "unknown"}):
         faults.append("needless unknown")
     if path.exists() and not in_hand:
         faults.append("wrong picture")
@@ -355,6 +355,8 @@ def _charged_right(tasks: Sequence[Task], row: Record | None) -> bool:
         return not tasks
     if row.phase == "unknown":
         return row.charged is Charged.MAYBE and row.charge.money is None
+    if tasks and row.provider in UNBILLED:
+        return row.charged is Charged.MAYBE and row.charge.money is None
     billed = sum((task.price for task in tasks if not task.refunded), Decimal(0))
     return _said(row) == billed and row.charged is (Charged.YES if billed else Charged.NO)
 
@@ -364,11 +366,13 @@ def _said(row: Record) -> Decimal:
 
 
 def bill(stage: Stage) -> dict[str, tuple[Decimal, Decimal]]:
-    """Provider → what its meter says, and what the journal says and cannot know."""
+    """Provider that bills → what its meter says, and what the journal says and cannot know."""
     found = {}
     rows = stage.rows()
     accepted = stage.accepted()
     for name, emulator in stage.server.emulators.items():
+        if name in UNBILLED:
+            continue
         mine = [row for row in rows if row.provider == name]
         known = sum((_said(row) for row in mine), Decimal(0))
         unknown = {row.request["prompt"] for row in mine if row.phase == "unknown"}

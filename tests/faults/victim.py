@@ -28,7 +28,6 @@ from typing import Any
 FILLER = "filler"
 JOBS = 50
 THREADS = 8
-PROVIDERS = ("rivya", "vtrix")
 # Most answers come late, so that many processes die while a paid submit is on its way.
 WORDS = ("sandbox:slow-answer-0.2", "sandbox:slow-answer-0.05", "sandbox:polls-2", "sandbox:ready", "")  # fmt: skip
 _CHANGES = {"open": 0, "os.rename": 1, "os.link": 1, "os.remove": 0}
@@ -200,17 +199,20 @@ def _files(points: Points) -> Callable[[str, tuple[Any, ...]], None]:
 
 
 def fifty(folder: Path, seed: int) -> None:
-    """Make fifty pictures, both providers by turns, each to a file of its own."""
+    """Make fifty pictures, all providers by turns, each to a file of its own."""
     from unified_flux import Client, ImageRequest
+    from unified_flux.registry import names
+
+    providers = names()
 
     def make(number: int) -> None:
-        provider = PROVIDERS[number % len(PROVIDERS)]
+        provider = providers[number % len(providers)]
         target = folder / "out" / f"{seed}-{number}.png"
         request = ImageRequest(prompt=prompt_of(number, seed), output_format="png")
         result = clients[provider].generate(request, destination=target)
         result.images[0].save(target)
 
-    clients = {name: Client.from_config(name) for name in PROVIDERS}
+    clients = {name: Client.from_config(name) for name in providers}
     print("begun", flush=True)
     with ThreadPoolExecutor(THREADS) as pool:
         list(pool.map(make, range(JOBS)))

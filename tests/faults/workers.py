@@ -23,7 +23,8 @@ from pathlib import Path
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from faults.verdicts import PROVIDERS, Verdict, judge
+from faults.providers import KINDS
+from faults.verdicts import Verdict, judge
 from faults.workers_crew import LEASE, Crew, crew_of
 from postgres import Postgres, programs
 
@@ -166,7 +167,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--freezes", type=int, default=0, help="on PostgreSQL, in a run of its own")
     parser.add_argument("--outages", type=int, default=0, help="of PostgreSQL, in a run of its own")
     parser.add_argument("--seed", type=int, default=5)
-    parser.add_argument("--provider", action="append", choices=PROVIDERS)
+    parser.add_argument("--provider", action="append", choices=KINDS)
     parser.add_argument("--journal", action="append", choices=("sqlite", "postgresql"))
     asked = parser.parse_args(arguments)
     print(f"| {' | '.join(COLUMNS)} |\n|{'---|' * len(COLUMNS)}")
@@ -202,7 +203,7 @@ def _planned(
             troubles["frozen"] = (asked.freezes, freezes(asked.freezes))
             troubles["database away"] = (asked.outages, outage(server, asked.outages))
         for what, (count, trouble) in troubles.items():
-            for provider in (asked.provider or PROVIDERS) if count else ():
+            for provider in (asked.provider or KINDS) if count else ():
                 name = f"{provider}_{what.replace(' ', '_').replace('-', '')}"
                 address = server.database(name) if server and journal == "postgresql" else None
                 yield (
