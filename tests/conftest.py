@@ -19,6 +19,7 @@ from postgres import Postgres, programs
 
 from unified_flux import registry
 from unified_flux.sandbox.server import SandboxServer, new_key
+from unified_flux.settings import variable
 
 _real_connect = socket.socket.connect
 _real_getaddrinfo = socket.getaddrinfo
@@ -58,9 +59,10 @@ def cache_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(autouse=True)
 def clean_place(tmp_path: Path, cache_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An empty working folder and an environment without keys, settings or proxies."""
+    prefixes = [f"{variable(name)}_" for name in registry.names()]
     for name in os.environ:
         foreign = name.upper().endswith(("_PROXY", "_CA_BUNDLE"))
-        if foreign or name.startswith(("UNIFIED_FLUX_", "RIVYA_", "VTRIX_", "XDG_")):
+        if foreign or name.startswith(("UNIFIED_FLUX_", "XDG_", *prefixes)):
             monkeypatch.delenv(name)
     work = tmp_path / "work"
     work.mkdir()
@@ -75,7 +77,7 @@ def clean_place(tmp_path: Path, cache_folder: Path, monkeypatch: pytest.MonkeyPa
 
 @pytest.fixture
 def served() -> Iterator[SandboxServer]:
-    """Both emulators behind a port of this machine."""
+    """All emulators behind a port of this machine."""
     key = new_key()
     emulators = {name: registry.emulator_class(name)(key=key) for name in registry.names()}
     with SandboxServer(emulators, key=key) as server:

@@ -117,7 +117,7 @@ class Adapter(ABC):
     not_taken: ClassVar[frozenset[str]] = frozenset()
     uncharged: ClassVar[frozenset[str]] = frozenset()
     options: ClassVar[Mapping[str, tuple[str, ...]]] = {}
-    card_package: ClassVar[str] = "unified_flux.schemas"
+    card_package: ClassVar[str] = contract.BUILT_IN
     api_version: ClassVar[int] = API_VERSION
 
     def __init__(

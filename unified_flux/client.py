@@ -72,6 +72,7 @@ class Client:
         self.config = (config or Config((provider,))).overridden(given)
         self.provider = provider
         self.emulated = sandbox
+        registry.check_allowed(provider, self.config)
         options = self.config.options(provider)
         check_options(provider, options, registry.adapter_class(provider).options)
         address = base_url or (None if sandbox else self.config.base_url(provider))

@@ -182,6 +182,7 @@ def _compared(asking: _Asking, named: Sequence[str]) -> Comparison:
     known: list[str] = []
     for name in named or config.providers:
         try:
+            registry.check_allowed(name, config)
             adapter = registry.make_adapter(name, config.base_url(name), config.options(name))
             known += [word for card in adapter.cards for word in (card.family, card.model)]
             candidates += asking.candidates(adapter)

@@ -21,6 +21,7 @@ from unified_flux.prices import Rates, Tariff
 from unified_flux.report import Policy
 from unified_flux.secret import Secret, SecretAddress
 from unified_flux.settings import (
+    ALIASES,
     BY_NAME,
     CALL,
     PREFIX,
@@ -66,14 +67,17 @@ class Config:
     """Every setting with its origin.
 
     Attributes:
+        providers: The installed providers that may load.
         values: Setting or variable name → value and source.
         warnings: What was left out and why, for a person to read.
+        barred: The installed providers that `plugins.allow` leaves out.
     """
 
     providers: tuple[str, ...]
     values: dict[str, Sourced] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     files: list[Path] = field(default_factory=list)
+    barred: tuple[str, ...] = ()
 
     def overridden(self, arguments: Mapping[str, Any]) -> Config:
         """The same with a caller's own values, which win over all; None counts as not given."""
@@ -260,7 +264,23 @@ def load(
     for rank, file in ((3, project), (4, user)):
         _add(config, file.settings(config.providers), str(file.path), rank)
     config.files = [path for path in (dotenv, project.path, user.path) if path.is_file()]
+    _bar(config)
     return config
+
+
+def _bar(config: Config) -> None:
+    """Leave out the providers that `plugins.allow` does not name, and their keys."""
+    allowed = config.get("plugins.allow")
+    if allowed is None:
+        return
+    unknown = [name for name in allowed if name not in config.providers]
+    if unknown:
+        hint = did_you_mean(unknown[0], config.providers)
+        config.warnings.append(f"plugins.allow names {safe(unknown[0], 60)}: not installed{hint}")
+    config.barred = tuple(name for name in config.providers if name not in allowed)
+    config.providers = tuple(name for name in config.providers if name in allowed)
+    for name in config.barred:
+        config.values.pop(key_name(name), None)
 
 
 def working_folder() -> Path:
@@ -296,6 +316,7 @@ def _add(config: Config, found: Mapping[str, Any], source: str, rank: int) -> No
 def _known_variables(config: Config) -> dict[str, str]:
     """Variable → the name it is kept under."""
     known = {f"{PREFIX}{s.name.upper()}": s.name for s in SETTINGS if s.variable}
+    known |= {alias: key_name(name) for name, alias in ALIASES.items() if name in config.providers}
     for provider in config.providers:
         known |= {key_name(provider): key_name(provider), url_name(provider): url_name(provider)}
     return known
@@ -309,7 +330,9 @@ def _variables(config: Config, found: Mapping[str, str], source: str) -> dict[st
         hint = did_you_mean(name, known) if name.startswith(ours) and name not in known else ""
         if hint or (name.startswith(PREFIX) and name not in known):
             raise ConfigurationError(f"{source} sets {safe(name, 80)}, which is no setting{hint}")
-    return {known[name]: value for name, value in found.items() if name in known and value}
+    # A variable's own name wins over the one that the provider's own tools know.
+    names = sorted((name for name in found if name in known), key=lambda name: name != known[name])
+    return {known[name]: found[name] for name in reversed(names) if found[name]}
 
 
 def _dotenv(config: Config, path: Path) -> dict[str, str]:

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from importlib import resources
+from importlib.resources.abc import Traversable
 from math import inf, isinf, isnan
 from typing import Any
 
@@ -23,6 +24,8 @@ from unified_flux.text import did_you_mean, safe
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 ANSWERS = "answers.json"
+# The package of the cards that unified-flux itself brings.
+BUILT_IN = "unified_flux.schemas"
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,10 +35,12 @@ class Card:
     Attributes:
         provider: The provider's name, the folder of the file.
         schema: The whole file.
+        path: Where it was read.
     """
 
     provider: str
     schema: Mapping[str, Any]
+    path: str = ""
 
     @cached_property
     def checker(self) -> Checker:
@@ -126,9 +131,9 @@ class Card:
         return next((ours for ours, theirs in words.items() if theirs == word), word)
 
     def options(self, field: str) -> tuple[str, ...]:
-        """The words that the model takes for one of our fields; empty where it has no such list."""
+        """What the model takes for one of our fields, in our words; empty where it has no such list."""
         listed = self.leaves.get(self.fields.get(field, ""), {}).get("enum", ())
-        return tuple(str(option) for option in listed if option is not None)
+        return tuple(str(self.meaning(field, option)) for option in listed if option is not None)
 
     @cached_property
     def defaults(self) -> Mapping[str, Any]:
@@ -145,25 +150,35 @@ def _leaves(schema: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Mappi
 
 
 @cache
-def load_cards(provider: str, package: str = "unified_flux.schemas") -> tuple[Card, ...]:
+def load_cards(provider: str, package: str = BUILT_IN) -> tuple[Card, ...]:
     """Every card of a provider, by file name.
 
     Raises:
-        ConfigurationError: When the package holds no card for it.
+        ConfigurationError: When the package holds no card for it, or one that is no JSON.
     """
     folder = resources.files(package) / provider
     if not folder.is_dir():
         raise ConfigurationError(f'"{package}" holds no model cards for {provider}')
     names = sorted(file.name for file in folder.iterdir() if file.name.endswith(".json"))
     return tuple(
-        Card(provider, json.loads((folder / name).read_text("utf-8")))
+        Card(provider, _read(folder / name), str(folder / name))
         for name in names
         if name != ANSWERS
     )
 
 
+def _read(file: Traversable) -> dict[str, Any]:
+    try:
+        found = json.loads(file.read_text("utf-8"))
+    except ValueError as error:
+        raise ConfigurationError(f"the card {file} is no JSON: {error}") from None
+    if not isinstance(found, dict) or "x-unified-flux" not in found:
+        raise ConfigurationError(f'the card {file} has no "x-unified-flux", and so is none')
+    return found
+
+
 @cache
-def load_answers(provider: str, package: str = "unified_flux.schemas") -> Checker:
+def load_answers(provider: str, package: str = BUILT_IN) -> Checker:
     """The open schema of a provider's answers; one that takes anything where it has none."""
     file = resources.files(package) / provider / ANSWERS
     return Checker(json.loads(file.read_text("utf-8")) if file.is_file() else {})

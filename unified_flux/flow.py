@@ -22,6 +22,7 @@ from unified_flux.errors import (
     Charged,
     DownloadFailed,
     JobTimeout,
+    Moderated,
     NotDelivered,
     OutcomeUnknown,
     ProtocolError,
@@ -41,6 +42,7 @@ LEAST_PAUSE = 0.05
 AGAIN = "no good answer yet; sending again"
 ONCE_MORE = "nobody knows whether it was taken; sending again"
 IN_DOUBT = " may or may not have taken the paid submit: "
+_UNPROCESSABLE = 422
 PERHAPS_TWICE = "an earlier submit of this picture may have been taken, and paid, as well"
 
 
@@ -311,8 +313,7 @@ def _ended(talk: Talk, answer: Job | Output | Verdict) -> Steps[Job | Output | V
         told = understood(talk, (yield from talk.exchange(bringing)), job, bringing=True)
         if not isinstance(told, Verdict):
             answer = told
-        elif told.fate is Fate.DECIDED and isinstance(told.error, ProviderError):
-            _give_up_polling(told)
+        elif _is_final(told.error):
             failure = told.error
             failure.charged = Charged.MAYBE
         else:
@@ -322,6 +323,13 @@ def _ended(talk: Talk, answer: Job | Output | Verdict) -> Steps[Job | Output | V
         yield from talk.keep(Settled(Phase.FAILED, job_of(answer), id=talk.id, error=failure))
         raise failure
     return answer
+
+
+def _is_final(error: UnifiedFluxError) -> bool:
+    """Whether what a job made is refused for good: for its content, or as what cannot be made."""
+    return isinstance(error, ProviderError) and (
+        isinstance(error, Moderated) or error.status == _UNPROCESSABLE
+    )
 
 
 def _give_up_polling(verdict: Verdict) -> None:

@@ -7,21 +7,27 @@ imports none and tells the distribution.
 from __future__ import annotations
 
 import contextlib
+import re
+import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 from unified_flux.adapter import API_VERSION, Adapter
 from unified_flux.config import CHEAPEST, Config
-from unified_flux.contract import find
+from unified_flux.contract import BUILT_IN, find
 from unified_flux.errors import ConfigurationError, MissingKey
-from unified_flux.settings import CALL, key_name
+from unified_flux.settings import CALL, PREFIX, key_name, variable
 from unified_flux.text import did_you_mean, safe
 
 ADAPTERS = "unified_flux.adapters"
 EMULATORS = "unified_flux.emulators"
+DISTRIBUTION = "unified-flux"
+# Variables are made of names, so that two names never make the same one.
+_NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 # Whose emulator draws where nothing is configured.
 _SHOWN_FIRST = "rivya"
 
@@ -34,6 +40,16 @@ class Installed:
     value: str
     distribution: str
     version: str
+
+    @property
+    def module(self) -> str:
+        """The module that is imported when it loads."""
+        return self.value.partition(":")[0]
+
+    @property
+    def is_built_in(self) -> bool:
+        """Whether unified-flux itself brings it."""
+        return self.distribution == DISTRIBUTION
 
 
 @cache
@@ -52,8 +68,27 @@ def installed(group: str = ADAPTERS) -> tuple[Installed, ...]:
 
 
 def names() -> tuple[str, ...]:
-    """The names of all installed providers."""
-    return tuple(dict.fromkeys(one.name for one in installed()))
+    """The names of all installed providers that can have variables of their own."""
+    return tuple(dict.fromkeys(one.name for one in installed() if fits(one.name)))
+
+
+def fits(name: str) -> bool:
+    """Whether a provider may be called so: its variables are then its alone."""
+    own = f"{variable(name)}_".startswith(PREFIX)
+    return _NAME.fullmatch(name) is not None and name != CHEAPEST and not own
+
+
+def check_allowed(name: str, config: Config) -> None:
+    """Refuse a provider that the settings leave out, before anything of it is imported.
+
+    Raises:
+        ConfigurationError: When `plugins.allow` does not name it.
+    """
+    if name in config.barred:
+        raise ConfigurationError(
+            f"{name} is installed, and plugins.allow does not name it",
+            next_step=f'Add "{name}" to plugins.allow in {config.values["plugins.allow"].source}.',
+        )
 
 
 @cache
@@ -61,9 +96,11 @@ def adapter_class(name: str) -> type[Adapter]:
     """The adapter registered under a name.
 
     Raises:
-        ConfigurationError: When it is not installed, claimed twice, broken, or no adapter.
+        ConfigurationError: When it is not installed, claimed twice, broken, no adapter, or takes
+            what is another's.
     """
     found = _load(ADAPTERS, name)
+    brings = next(one for one in installed() if one.name == name)
     if not (isinstance(found, type) and issubclass(found, Adapter)):
         raise ConfigurationError(f"the plugin {name} is not an Adapter but {safe(found, 80)}")
     if found.api_version > API_VERSION:
@@ -71,6 +108,16 @@ def adapter_class(name: str) -> type[Adapter]:
             f"the plugin {name} was written for adapter API {found.api_version}, "
             f"this unified-flux has {API_VERSION}",
             next_step="pip install --upgrade unified-flux",
+        )
+    if getattr(found, "name", None) != name:
+        called = safe(getattr(found, "name", "nothing"), 60)
+        raise ConfigurationError(
+            f"the plugin {name} of {brings.distribution} calls itself {called}"
+        )
+    if found.card_package == BUILT_IN and not brings.is_built_in:
+        raise ConfigurationError(
+            f"the plugin {name} of {brings.distribution} names no package of cards of its own",
+            next_step="Its adapter's card_package must be a package that its distribution brings.",
         )
     return found
 
@@ -95,6 +142,11 @@ def _load(group: str, name: str) -> Any:
     claimed = [one for one in installed(group) if one.name == name]
     if not claimed:
         raise _missing(group, name)
+    if not fits(name):
+        raise ConfigurationError(
+            f'"{safe(name, 60)}" of {claimed[0].distribution} can be no provider\'s name: small '
+            f"letters, digits and single hyphens, and neither {CHEAPEST} nor unified-flux"
+        )
     if len(claimed) > 1:
         who = " and ".join(sorted(one.distribution for one in claimed))
         raise ConfigurationError(
@@ -111,11 +163,24 @@ def _load(group: str, name: str) -> Any:
             f"{name} is installed, but stevedore's cache does not know it yet",
             next_step="Delete the folder python-entrypoints in your cache folder, or wait two minutes.",
         ) from None
-    except Exception as error:
+    # A plugin that exits when it is imported takes nobody with it.
+    except (Exception, SystemExit) as error:
         raise ConfigurationError(
-            f"the plugin {name} of {claimed[0].distribution} cannot be loaded: {safe(error, 200)}"
+            f"the plugin {name} of {claimed[0].distribution} cannot be loaded: "
+            f"{type(error).__name__}: {safe(error, 200)}{_line_of(error)}"
         ) from error
     return manager.extensions[0].plugin
+
+
+def _line_of(error: BaseException) -> str:
+    """Where a plugin's own code stood when it failed."""
+    steps = traceback.extract_tb(error.__traceback__)
+    own = [
+        step
+        for step in steps
+        if not re.search(r"[/\\](stevedore|importlib)[/\\]|<frozen|registry.py$", step.filename)
+    ]
+    return f" ({Path(own[-1].filename).name}:{own[-1].lineno})" if own else ""
 
 
 def _raise(_: Any, __: Any, error: BaseException) -> None:
@@ -151,10 +216,12 @@ def choose_provider(config: Config, *, sandbox: bool = False) -> str:
         ConfigurationError: When several have keys and none is chosen.
     """
     chosen, keys = config.get("provider"), config.keys()
+    if chosen:
+        check_allowed(str(chosen), config)
     if chosen or len(keys) == 1:
         return str(chosen or keys[0])
     if sandbox:
-        return _first_emulated(config.get("model"))
+        return _first_emulated(config)
     if keys:
         raise ConfigurationError(
             f"there are keys for {' and '.join(keys)}",
@@ -179,13 +246,14 @@ def choose_providers(config: Config, *, sandbox: bool = False) -> tuple[tuple[st
     """
     chosen = config.values.get("provider")
     for name in config.get("fallback"):
+        check_allowed(name, config)
         if name not in config.providers:
             raise ConfigurationError(
                 f"{config.values['fallback'].source}: fallback names {safe(name, 60)}, which is not "
                 f"installed{did_you_mean(name, config.providers)}"
             )
     if chosen is not None and chosen.value == CHEAPEST:
-        ready = tuple(one.name for one in installed(EMULATORS)) if sandbox else config.keys()
+        ready = emulated(config) if sandbox else config.keys()
         if not ready:
             raise MissingKey(
                 f"{CHEAPEST} is chosen, and no provider has a key",
@@ -198,11 +266,26 @@ def choose_providers(config: Config, *, sandbox: bool = False) -> tuple[tuple[st
     return (choose_provider(config, sandbox=sandbox),), False
 
 
-def _first_emulated(model: str) -> str:
-    """A provider with an emulator that has the model; a plugin that is broken stands in no one's way."""
-    emulated = [one.name for one in installed(EMULATORS)]
-    for name in sorted(emulated, key=lambda one: one != _SHOWN_FIRST):
+def emulated(config: Config) -> tuple[str, ...]:
+    """The providers that may load and have an emulator."""
+    brought = {one.name for one in installed(EMULATORS)}
+    return tuple(name for name in config.providers if name in brought)
+
+
+def _first_emulated(config: Config) -> str:
+    """A provider with an emulator that has the model; a plugin that is broken stands in no one's way.
+
+    Raises:
+        ConfigurationError: When no emulated provider is allowed.
+    """
+    names = sorted(emulated(config), key=lambda one: one != _SHOWN_FIRST)
+    if not names:
+        raise ConfigurationError(
+            "no provider that may load has an emulator",
+            next_step="plugins.allow says which may; unified-flux plugin list shows them.",
+        )
+    for name in names:
         with contextlib.suppress(ConfigurationError):
-            if find(make_adapter(name).cards, model):
+            if find(make_adapter(name).cards, config.get("model")):
                 return name
-    return emulated[0]
+    return names[0]

@@ -14,6 +14,8 @@ PREFIX = "UNIFIED_FLUX_"
 CALL = "the call"
 # Its address may hold a password.
 QUEUE = "queue"
+# The variables that two providers' own tools read; no plugin from outside has one.
+ALIASES = {"fal": "FAL_KEY", "replicate": "REPLICATE_API_TOKEN"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +56,7 @@ SETTINGS = (
     Setting(name="project", kind=str, default=None, help="the project that costs are reported under", variable=True),
     Setting(name="home", kind=str, default=None, help="folder of the journal and of fetched pictures", variable=True),
     Setting(name="allow", kind=list, default=[], help="losses allowed in translation, such as drop:seed"),
+    Setting(name="plugins.allow", kind=list, default=None, help="the only providers whose plugins may load; left out, all"),
     Setting(name="timeout", kind=float, default=_PACE.timeout, help="seconds until a picture must be done"),
     Setting(name="retry_within", kind=float, default=_PACE.retry_within, help="seconds to get an unpaid exchange through"),
     Setting(name="resend_within", kind=float, default=_PACE.resend_within, help="seconds in which a submit of unknown outcome is sent again under its own key"),

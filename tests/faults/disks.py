@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+from faults.providers import KINDS
 from faults.troubles import (
     DELIVERED,
     DISKS,
@@ -27,7 +28,6 @@ from faults.troubles import (
     other_troubles,
     stand_ins,
 )
-from faults.providers import KINDS
 from faults.verdicts import (
     Case,
     Ended,

@@ -8,8 +8,8 @@ from unittest.mock import patch
 
 import pytest
 from faults.disks import small_disks
-from faults.troubles import DISKS
 from faults.providers import KINDS
+from faults.troubles import DISKS
 from faults.verdicts import judge, marked
 from faults.victim import FILLER
 from faults.workers import kills

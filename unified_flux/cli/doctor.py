@@ -125,6 +125,10 @@ def _sandbox() -> str:
 
 def _plugin(provider: str) -> str:
     from unified_flux import registry
+    from unified_flux.cli.session import read_config
 
+    if provider in read_config({}).barred:
+        return "left out by plugins.allow"
     adapter = registry.make_adapter(provider)
-    return f"{len(adapter.cards)} models at {adapter.base}"
+    count = len(adapter.cards)
+    return f"{count} model{'' if count == 1 else 's'} at {adapter.base}"

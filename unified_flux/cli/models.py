@@ -18,10 +18,7 @@ if TYPE_CHECKING:
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
 def command(provider: str | None, as_json: bool) -> None:
     """Show what each model can do. Needs no key and sends nothing."""
-    from unified_flux import registry
-
-    names = [provider] if provider else registry.names()
-    cards = [card for name in names for card in registry.make_adapter(name).cards]
+    cards = list(_cards(provider))
     if as_json:
         print_json({"schema_version": 1, "models": [_json(card) for card in cards]})
         return
@@ -39,6 +36,23 @@ def command(provider: str | None, as_json: bool) -> None:
         for card in cards
     ]
     draw_table(["provider", "model", "family", "references", "price", "takes"], rows)
+
+
+def _cards(provider: str | None) -> Iterator[Card]:
+    """The cards of one provider, or of all; one that is broken is told, and the others are shown."""
+    from unified_flux import registry
+    from unified_flux.cli.session import read_config
+    from unified_flux.errors import ConfigurationError
+
+    config = read_config({})
+    for name in [provider] if provider else config.providers:
+        try:
+            registry.check_allowed(name, config)
+            yield from registry.make_adapter(name).cards
+        except ConfigurationError as error:
+            if provider:
+                raise
+            click.echo(f"left out: {error}", err=True)
 
 
 def _price(card: Card) -> str:

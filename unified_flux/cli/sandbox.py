@@ -28,13 +28,17 @@ if TYPE_CHECKING:
 def command(port: int, as_json: bool) -> None:
     """Serve the emulators on 127.0.0.1 until Ctrl-C. Nothing is charged and nothing leaves."""
     from unified_flux import registry
+    from unified_flux.cli.session import read_config
+    from unified_flux.errors import ConfigurationError
     from unified_flux.sandbox.server import SandboxServer, new_key
 
     key = new_key()
-    emulators = {
-        one.name: registry.emulator_class(one.name)(key=key)
-        for one in registry.installed(registry.EMULATORS)
-    }
+    emulators = {}
+    for name in registry.emulated(read_config({})):
+        try:
+            emulators[name] = registry.emulator_class(name)(key=key)
+        except ConfigurationError as error:
+            click.echo(f"left out: {error}", err=True)
     stopped = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stopped.set())

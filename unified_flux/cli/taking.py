@@ -68,9 +68,11 @@ def take_up(values: dict[str, Any], listed: Listed, each: Each, *, all_open: boo
 def _providers(values: dict[str, Any], listed: Listed) -> list[str]:
     """The providers that have something to take up."""
     wanted = values["provider"]
+    config = read_config(values)
     if wanted is not None:
+        registry.check_allowed(wanted, config)
         registry.adapter_class(wanted)
-    journal = open_journal(read_config(values))
+    journal = open_journal(config)
     if journal is None:
         raise ConfigurationError("the journal is off (journal.enabled = false)")
     if not journal.exists():

@@ -128,7 +128,7 @@ class WireQuestions(Kit):
             *(answer for g in self.conversations for answer in g.replies),
         ]
         load_answers(adapter.name, adapter.card_package)
-        with watching() as touched:
+        with watching(self.file) as touched:
             adapter.translate(request, card, opened)
             self.wires(card, adapter)
             for answer in answers:
@@ -209,7 +209,9 @@ class GoldenQuestions(WireQuestions):
     def test_the_phases_cover_a_jobs_life(self) -> None:
         """There is a word for running, for done and for failed; an unseen one is running."""
         phases = self.adapter.phases
-        assert {*phases.values()} == {Phase.RUNNING, Phase.DONE, Phase.FAILED}, f"{phases}"
+        missing = {Phase.RUNNING, Phase.DONE, Phase.FAILED} - {*phases.values()}
+        words = ", ".join(sorted(missing))
+        assert not missing, f"{self.set_at('phases')}no status word means {words}"
         assert UNSEEN not in phases
 
     def test_an_unseen_word_keeps_running_under_the_deadline(self, card: Card) -> None:

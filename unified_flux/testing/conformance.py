@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from unified_flux.testing.about_cards import CardQuestions
+from unified_flux.testing.about_properties import PropertyQuestions
 from unified_flux.testing.about_requests import RequestQuestions
 from unified_flux.testing.about_wires import GoldenQuestions
 
 
-class Conformance(CardQuestions, RequestQuestions, GoldenQuestions):
+class Conformance(CardQuestions, RequestQuestions, PropertyQuestions, GoldenQuestions):
     """Everything that is asked of an adapter.
 
     A whole test module is `class TestAcme(Conformance)` with `name`, the entry point, and `golden`,

@@ -20,6 +20,7 @@ from unified_flux.contract import Card
 from unified_flux.request import ImageRequest
 from unified_flux.testing import golden, samples
 from unified_flux.testing.golden import Golden
+from unified_flux.testing.places import line_in_card, line_in_class
 from unified_flux.translation import Translation
 from unified_flux.wire import Job, OpenedReference, WireRequest
 
@@ -47,6 +48,22 @@ class Kit:
     def adapter(self) -> Adapter:
         """A fresh adapter at its own address."""
         return self.make_adapter()
+
+    @property
+    def file(self) -> str:
+        """The adapter's own file."""
+        return inspect.getsourcefile(type(self.adapter)) or ""
+
+    def set_at(self, name: str) -> str:
+        """`adapter.py:12: ` for where the adapter sets an attribute."""
+        place = line_in_class(type(self.adapter), name)
+        return f"{place}: " if place else ""
+
+    @staticmethod
+    def at(card: Card, pointer: str = "") -> str:
+        """`card.json:12: /properties/seed` for a value of a card."""
+        place = line_in_card(card.path, pointer)
+        return f"{place}: {pointer}" if place else pointer
 
     @property
     def conversations(self) -> list[Golden]:

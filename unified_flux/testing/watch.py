@@ -15,6 +15,7 @@ import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -36,8 +37,12 @@ _CODES = {
 
 
 @contextmanager
-def watching() -> Iterator[list[str]]:
-    """What the block touched, as names such as `open` or `time.sleep`, in order."""
+def watching(file: str = "") -> Iterator[list[str]]:
+    """What the block touched, as names such as `open` or `time.sleep`, in order.
+
+    Args:
+        file: Whose line is told, where it was on the way.
+    """
     touched: list[str] = []
 
     def see(frame: FrameType, event: str, function: Any) -> None:
@@ -47,7 +52,7 @@ def watching() -> Iterator[list[str]]:
         elif event == "call":
             name = _CODES.get(frame.f_code)
         if name and not _importing(frame):
-            touched.append(name)
+            touched.append(f"{name}{_line(frame, file)}")
 
     before = sys.getprofile()
     sys.setprofile(see)
@@ -70,6 +75,14 @@ def _forbidden(function: Any) -> str | None:
     if isinstance(owner, (random.Random, socket.socket)):
         return f"{type(owner).__name__}.{name}"
     return None
+
+
+def _line(frame: FrameType | None, file: str) -> str:
+    while frame is not None:
+        if file and frame.f_code.co_filename == file:
+            return f" at {Path(file).name}:{frame.f_lineno}"
+        frame = frame.f_back
+    return ""
 
 
 def _importing(frame: FrameType | None) -> bool:
