@@ -6,86 +6,25 @@ import json
 import os
 import random
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
+import planted_queues  # noqa: F401 - plants its faults
 import pytest
+from planted import GOLDEN, Fault, kit_for, provider_of, set_in, translating, unhappy, with_entries
 
 from unified_flux import registry
-from unified_flux.adapter import Adapter
 from unified_flux.contract import Card
 from unified_flux.errors import JobFailed
 from unified_flux.report import Outcome, Report
-from unified_flux.testing import Conformance
 from unified_flux.wire import Job, Output, Phase, WireRequest
 
 pytest_plugins = ["pytester"]
 
-GOLDEN = Path(__file__).parent / "golden"
 Rivya: Any = registry.adapter_class("rivya")
 Vtrix: Any = registry.adapter_class("vtrix")
-
-
-def kit_for(adapter: type[Adapter], name: str) -> Conformance:
-    """The kit, examining `adapter` as what stands behind an entry point."""
-
-    class Examined(Conformance):
-        golden = GOLDEN / name
-
-        def make_adapter(
-            self, base_url: str | None = None, options: Mapping[str, str] | None = None
-        ) -> Adapter:
-            return adapter(base_url, options)
-
-    Examined.name = name
-    return Examined()
-
-
-def unhappy(kit: Conformance, question: str) -> list[str]:
-    """The forms of one question (all, for "") that the adapter does not stand up to."""
-    found = []
-    for asked, ask in kit.questions():
-        if asked.startswith(f"{question}["):
-            try:
-                ask()
-            except Exception:
-                found.append(asked)
-    return found
-
-
-class Fault:
-    """A planted fault: an adapter class that has it, and the question that must catch it."""
-
-    planted: ClassVar[dict[str, tuple[type[Adapter], str]]] = {}
-
-    def __init__(self, question: str) -> None:
-        self.question = question
-
-    def __call__(self, adapter: type[Adapter]) -> type[Adapter]:
-        name = (adapter.__doc__ or "").strip().rstrip(".")
-        self.planted[name] = (adapter, self.question)
-        return adapter
-
-
-def with_entries(translation: Any, entries: Sequence[Any]) -> Any:
-    """The translation with another report."""
-    report = Report(entries=tuple(entries), defaults=translation.report.defaults)
-    return dataclasses.replace(translation, report=report)
-
-
-def translating(change: Callable[[Any], Any], asked: Callable[[Any], Any] = lambda r: r) -> Any:
-    """A `translate` that does something to the request before, or to the translation after."""
-
-    def translate(self: Any, request: Any, card: Card, references: Sequence[Any] = ()) -> Any:
-        return change(Adapter.translate(self, asked(request), card, references))
-
-    return translate
-
-
-def set_in(translation: Any, **values: Any) -> Any:
-    """The translation with values put into the payload behind the report's back."""
-    return dataclasses.replace(translation, payload={**translation.payload, **values})
 
 
 # ---------------------------------------------------------------- the report
@@ -590,8 +529,14 @@ class SpeaksInTheOpen(Rivya):
 def test_the_kit_catches_every_planted_fault(fault: str) -> None:
     """An adapter with one fault does not stand up to the question that is about it."""
     adapter, question = Fault.planted[fault]
-    provider = "rivya" if issubclass(adapter, Rivya) else "vtrix"
-    assert unhappy(kit_for(adapter, provider), question), f"{question} does not see it"
+    assert unhappy(kit_for(adapter, provider_of(adapter)), question), f"{question} does not see it"
+
+
+def test_faults_are_planted_in_every_adapter() -> None:
+    """At least 25 in three adapters that differ, and some in each of the five."""
+    hosts = Counter(provider_of(adapter) for adapter, _ in Fault.planted.values())
+    assert {*hosts} == {*registry.names()}
+    assert sum(sorted(hosts.values())[-3:]) >= 25
 
 
 @pytest.mark.parametrize("name", ["rivya", "vtrix"])

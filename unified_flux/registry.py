@@ -7,7 +7,10 @@ imports none and tells the distribution.
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import re
+import subprocess
+import sys
 import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -28,6 +31,13 @@ EMULATORS = "unified_flux.emulators"
 DISTRIBUTION = "unified-flux"
 # Variables are made of names, so that two names never make the same one.
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
+_NO_NAME = (
+    "can be no provider's name: that is small letters, digits and single hyphens, begins with a "
+    f"letter, and is neither {CHEAPEST} nor begins with unified-flux"
+)
+# Parts of the paths of what imports a plugin.
+_LOADERS = {"importlib", "stevedore", "registry.py", "<frozen importlib._bootstrap>"}
+_LOADERS |= {"<frozen importlib._bootstrap_external>"}
 # Whose emulator draws where nothing is configured.
 _SHOWN_FIRST = "rivya"
 
@@ -76,6 +86,25 @@ def fits(name: str) -> bool:
     """Whether a provider may be called so: its variables are then its alone."""
     own = f"{variable(name)}_".startswith(PREFIX)
     return _NAME.fullmatch(name) is not None and name != CHEAPEST and not own
+
+
+def check_new(name: str) -> None:
+    """Refuse a name that a new provider cannot have.
+
+    Raises:
+        ConfigurationError: With the nearest name that would do.
+    """
+    if not fits(name):
+        near = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
+        near = near if fits(near) else f"x-{near}"
+        hint = f'; "{near}" would do' if fits(near) and near != "x-" else ""
+        raise ConfigurationError(f'"{safe(name, 60)}" {_NO_NAME}{hint}')
+    for one in installed():
+        if one.name == name:
+            raise ConfigurationError(
+                f"there is a provider {name} already, of {one.distribution}; nothing was written",
+                next_step="Choose another name: of two plugins with one name neither loads.",
+            )
 
 
 def check_allowed(name: str, config: Config) -> None:
@@ -143,10 +172,7 @@ def _load(group: str, name: str) -> Any:
     if not claimed:
         raise _missing(group, name)
     if not fits(name):
-        raise ConfigurationError(
-            f'"{safe(name, 60)}" of {claimed[0].distribution} can be no provider\'s name: small '
-            f"letters, digits and single hyphens, and neither {CHEAPEST} nor unified-flux"
-        )
+        raise ConfigurationError(f'"{safe(name, 60)}" of {claimed[0].distribution} {_NO_NAME}')
     if len(claimed) > 1:
         who = " and ".join(sorted(one.distribution for one in claimed))
         raise ConfigurationError(
@@ -175,12 +201,32 @@ def _load(group: str, name: str) -> Any:
 def _line_of(error: BaseException) -> str:
     """Where a plugin's own code stood when it failed."""
     steps = traceback.extract_tb(error.__traceback__)
-    own = [
-        step
-        for step in steps
-        if not re.search(r"[/\\](stevedore|importlib)[/\\]|<frozen|registry.py$", step.filename)
-    ]
+    own = [step for step in steps if not _LOADERS & {*Path(step.filename).parts}]
     return f" ({Path(own[-1].filename).name}:{own[-1].lineno})" if own else ""
+
+
+def import_seconds(one: Installed, tries: int = 3) -> float:
+    """The least that importing a plugin's module takes in a fresh interpreter that has unified-flux."""
+    code = (
+        "import importlib, sys, time, unified_flux.adapter, unified_flux.money\n"
+        "began = time.perf_counter()\n"
+        "importlib.import_module(sys.argv[1])\n"
+        "print(time.perf_counter() - began)"
+    )
+    command = [sys.executable, "-c", code, one.module]
+    runs = (
+        subprocess.run(command, capture_output=True, text=True, check=False) for _ in range(tries)
+    )
+    found = [float(run.stdout.split()[-1]) for run in runs if run.returncode == 0 and run.stdout]
+    return min(found, default=0.0)
+
+
+def source_file(one: Installed) -> str | None:
+    """The file that a plugin's module is read from; None where none is found."""
+    with contextlib.suppress(Exception):
+        found = importlib.util.find_spec(one.module)
+        return found.origin if found else None
+    return None
 
 
 def _raise(_: Any, __: Any, error: BaseException) -> None:

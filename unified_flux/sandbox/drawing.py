@@ -10,6 +10,7 @@ import io
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -60,6 +61,8 @@ class Picture:
     references: tuple[Shown, ...] = ()
 
 
+# What is fetched again, as after a cut, is not drawn again.
+@lru_cache(maxsize=16)
 def draw(picture: Picture) -> bytes:
     """The picture as bytes of its format."""
     from unified_flux.sandbox import lettering
