@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 from urllib.parse import quote
 
-from unified_flux.adapter import Adapter, Complaint
+from unified_flux.adapter import Adapter, Auth, Complaint
 from unified_flux.contract import Card
 from unified_flux.errors import InsufficientFunds, Moderated, ProviderError
 from unified_flux.money import Basis, Charge, Money, parse_amount
@@ -27,6 +27,8 @@ class Vtrix(Adapter):
 
     name: ClassVar[str] = "vtrix"
     base_url: ClassVar[str] = "https://cloud.vtrix.ai"
+    # Where the provider's own client asks, with the key, for what a model takes.
+    auth: ClassVar[Auth] = Auth(hosts=("cloud-model-spec.vtrix.ai",))
     phases: ClassVar[Mapping[str, Phase]] = {
         "in_progress": Phase.RUNNING,
         "completed": Phase.DONE,

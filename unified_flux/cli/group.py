@@ -25,6 +25,7 @@ COMMANDS = {
     "rescue": "Fetch pictures again that the provider still has and this disk has not.",
     "models": "Show what each model can do, read from its card.",
     "providers": "Show installed providers, their distribution, and whether a key is there.",
+    "drift": "Compare the cards of a provider with what it publishes about itself.",
     "plugin": "List the plugins of providers, check one, begin a new one.",
     "balance": "Ask a provider what the account holds.",
     "sandbox": "Serve the emulators on this machine until Ctrl-C.",

@@ -11,6 +11,7 @@ from urllib.parse import parse_qs
 
 from unified_flux.adapter import Auth
 from unified_flux.contract import Card
+from unified_flux.sandbox import catalogues
 from unified_flux.sandbox.emulator import Emulator
 from unified_flux.sandbox.exchange import Call, RefusedError, Reply, Route, say
 from unified_flux.sandbox.scenarios import End
@@ -100,7 +101,13 @@ class BflEmulator(Emulator):
             "result": result | {k: v for k, v in sample.items() if v},
         }
 
+    def specification(self, call: Call) -> Reply:
+        """GET /openapi.json."""
+        bodies = {f"/v1/{card.model}": catalogues.inputs(card) for card in self.cards}
+        return say(200, catalogues.openapi("Black Forest Labs, emulated", bodies))
+
     routes: ClassVar[tuple[Route, ...]] = (
+        Route("GET", "/openapi.json", specification, None),
         Route("GET", "/v1/get_result", result),
         Route("POST", "/v1/{id}", generate),
     )

@@ -1,8 +1,8 @@
-"""The lists of models that providers answer, made from the cards."""
+"""What providers publish about their models, made from the cards."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -133,3 +133,43 @@ def _type(leaf: Mapping[str, Any]) -> str:
     """The type of a key, the null that stands for "unset" left aside."""
     kinds = leaf["type"]
     return str(kinds) if isinstance(kinds, str) else next(kind for kind in kinds if kind != "null")
+
+
+# What a card's schema says for us alone.
+_OURS = {"x-ratio-between", "x-when", "minLength"}
+
+
+def inputs(card: Card, keys: Collection[str] | None = None) -> dict[str, Any]:
+    """The JSON Schema of a card's payload without its model, all or some of its keys."""
+    names = [name for name in card.leaves if name != card.fields["model"]]
+    leaves = {
+        name: {word: value for word, value in card.leaves[name].items() if word not in _OURS}
+        for name in names
+        if keys is None or name in keys
+    }
+    required = [name for name in card.schema["required"] if name in leaves]
+    return {"type": "object", "required": required, "properties": leaves}
+
+
+def openapi(title: str, bodies: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """OpenAPI of paths that are posted to, each with the schema of its body."""
+    schemas = {f"Body{number}": body for number, body in enumerate(bodies.values())}
+    paths = {
+        path: {
+            "post": {
+                "requestBody": {
+                    "content": {
+                        "application/json": {"schema": {"$ref": f"#/components/schemas/{name}"}}
+                    }
+                },
+                "responses": {"200": {"description": "Accepted"}},
+            }
+        }
+        for path, name in zip(bodies, schemas, strict=True)
+    }
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": title, "version": "sandbox"},
+        "paths": paths,
+        "components": {"schemas": schemas},
+    }

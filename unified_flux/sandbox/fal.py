@@ -6,9 +6,11 @@ import uuid
 from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any, ClassVar
+from urllib.parse import parse_qs
 
 from unified_flux.adapter import Auth
 from unified_flux.contract import Card
+from unified_flux.sandbox import catalogues
 from unified_flux.sandbox.emulator import Emulator
 from unified_flux.sandbox.exchange import Call, RefusedError, Reply, Route, say
 from unified_flux.sandbox.scenarios import End
@@ -29,6 +31,8 @@ _REFUSALS: Mapping[str, tuple[int, str, str]] = {
     "504": (504, "the request timed out", "request_timeout"),
     "moderated": (422, "the content is not allowed", "content_policy_violation"),
 }
+# The keys of references that are taken where so many are.
+_TAKES = ((), ("image_url",), ("image_urls",))
 _APP = "/fal-ai/flux-pro"
 _REQUEST = f"{_APP}/requests/{{id}}"
 
@@ -56,9 +60,7 @@ class FalEmulator(Emulator):
     def generate(self, call: Call) -> Reply:
         """POST to the address of one way of asking."""
         path = f"fal-ai/{call.id}"
-        card = next((c for c in self.cards if path in {r["path"] for r in c.facts["routes"]}), None)
-        if card is None:
-            raise RefusedError(self.refusal("404"))
+        card, _ = self._route_of(path)
         try:
             payload = {**call.json(), "model": card.model}
             if card.route(payload) != path:
@@ -67,6 +69,13 @@ class FalEmulator(Emulator):
         except ValueError as error:
             raise RefusedError(self.refusal("422", str(error))) from error
         return self.submit(order)
+
+    def _route_of(self, path: str) -> tuple[Card, Mapping[str, Any]]:
+        for card in self.cards:
+            for route in card.facts["routes"]:
+                if route["path"] == path:
+                    return card, route
+        raise RefusedError(self.refusal("404"))
 
     def taken(self, task: Task, order: Order) -> Reply:
         address = f"{order.call.base}{_REQUEST.format(id=task.id)}"
@@ -102,7 +111,17 @@ class FalEmulator(Emulator):
             images = [{"url": url, **size} for url in self.urls(task, call.base)]
         return say(200, {"images": images, "seed": picture.seed or 0, "prompt": picture.prompt})
 
+    def specification(self, call: Call) -> Reply:
+        """GET /api/openapi/queue/openapi.json?endpoint_id=."""
+        (path,) = parse_qs(call.query).get("endpoint_id", [""])
+        card, route = self._route_of(path)
+        others = {*card.reference_keys} - {*_TAKES[min(route["references"], 2)]}
+        keys = {*card.leaves} - others
+        body = {f"/{path}": catalogues.inputs(card, keys)}
+        return say(200, catalogues.openapi(f"{path}, emulated", body))
+
     routes: ClassVar[tuple[Route, ...]] = (
+        Route("GET", "/api/openapi/queue/openapi.json", specification, None),
         Route("GET", f"{_REQUEST}/status", Emulator.poll),
         Route("GET", _REQUEST, result),
         Route("POST", "/fal-ai/{path}", generate),

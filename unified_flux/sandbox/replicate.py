@@ -11,6 +11,7 @@ from decimal import Decimal
 from typing import Any, ClassVar
 
 from unified_flux.contract import Card
+from unified_flux.sandbox import catalogues
 from unified_flux.sandbox.emulator import Emulator, Fault
 from unified_flux.sandbox.exchange import BadCallError, Call, RefusedError, Reply, Route, say
 from unified_flux.sandbox.scenarios import End
@@ -56,9 +57,7 @@ class ReplicateEmulator(Emulator):
 
     def generate(self, call: Call) -> Reply:
         """POST /v1/models/OWNER/NAME/predictions."""
-        card = next((c for c in self.cards if call.id == c.facts["routes"][0]["path"]), None)
-        if card is None:
-            raise RefusedError(self.refusal("404"))
+        card = self._card_at(call.id)
         try:
             inputs = call.json().get("input")
             if not isinstance(inputs, Mapping):
@@ -67,6 +66,12 @@ class ReplicateEmulator(Emulator):
         except ValueError as error:
             raise RefusedError(self.refusal("422", str(error))) from error
         return self.submit(order)
+
+    def _card_at(self, path: str) -> Card:
+        card = next((one for one in self.cards if path == one.facts["routes"][0]["path"]), None)
+        if card is None:
+            raise RefusedError(self.refusal("404"))
+        return card
 
     def taken(self, task: Task, order: Order) -> Reply:
         """The new prediction: finished, and later, where the caller waits long enough for it."""
@@ -96,7 +101,18 @@ class ReplicateEmulator(Emulator):
         output = next(iter(self.urls(task, base)), None)
         return {**found, "status": "succeeded", "output": output}
 
+    def model(self, call: Call) -> Reply:
+        """GET /v1/models/OWNER/NAME."""
+        card = self._card_at(call.id)
+        owner, _, name = call.id.partition("/")
+        schemas = {"Input": catalogues.inputs(card)}
+        schema = {"openapi": "3.0.2", "components": {"schemas": schemas}}
+        return say(
+            200, {"owner": owner, "name": name, "latest_version": {"openapi_schema": schema}}
+        )
+
     routes: ClassVar[tuple[Route, ...]] = (
         Route("POST", "/v1/models/{path}/predictions", generate),
         Route("GET", "/v1/predictions/{id}", Emulator.poll),
+        Route("GET", "/v1/models/{path}", model),
     )

@@ -279,6 +279,14 @@ class RivyaEmulator(Emulator):
         cards = contract.load_cards(self.name)
         return say(200, {"object": "list", "data": [catalogues.rivya(card) for card in cards]})
 
+    def specification(self, call: Call) -> Reply:
+        """GET /api/v1/openapi.json: its text is published nowhere that was read, so paths alone."""
+        paths: dict[str, dict[str, Any]] = {}
+        for route in self.routes:
+            if route.path.startswith("/api/"):
+                paths.setdefault(route.path, {})[route.method.lower()] = {"responses": {}}
+        return say(200, {"openapi": "3.1.0", "info": {"title": "Rivya, emulated"}, "paths": paths})
+
     routes: ClassVar[tuple[Route, ...]] = (
         Route("POST", "/api/v1/generations", generate, "generations:create"),
         Route("GET", "/api/v1/generations/{id}", Emulator.poll, "generations:read"),
@@ -286,6 +294,7 @@ class RivyaEmulator(Emulator):
         Route("GET", "/api/v1/files/{id}", file, "files:read"),
         Route("GET", "/api/v1/credits", credits, "credits:read"),
         Route("GET", "/api/v1/models", models, None),
+        Route("GET", "/api/v1/openapi.json", specification, None),
         Route("GET", f"{_FILES}{{id}}", thumbnail, None),
     )
 
