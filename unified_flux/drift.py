@@ -16,7 +16,7 @@ from unified_flux.errors import ProtocolError, UnifiedFluxError
 from unified_flux.published import Difference, compare
 from unified_flux.retry import Pace
 from unified_flux.scheduler import run
-from unified_flux.settings import key_name
+from unified_flux.settings import key_name, url_name
 from unified_flux.wire import Purpose, WireRequest
 
 
@@ -70,7 +70,8 @@ def drift(provider: str, *, sandbox: bool = False, config: Config | None = None)
         )
     if not any(entry.get("signed") for _, entry in entries) and config.key(provider) is None:
         # Nothing is signed, so nobody will see it.
-        config = config.overridden({key_name(provider): "not-needed"})
+        address = {url_name(provider): config.base_url(provider)}
+        config = config.overridden({key_name(provider): "not-needed", **address})
     with Client(provider, sandbox=sandbox, config=config) as client:
         places = {_url(client, card, e): bool(e.get("signed")) for card, e in entries}
         found = {url: _read(client, url, signed) for url, signed in places.items()}

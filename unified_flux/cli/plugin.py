@@ -94,20 +94,25 @@ def _looked_at(one: Installed, config: Config) -> dict[str, Any]:
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     help="The folder of its golden conversations.",
 )
+@click.option("--rule", "rules", multiple=True, help="Only rules with these words (repeatable).")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
-def check(name: str, golden: Path | None, as_json: bool) -> int:
+def check(name: str, golden: Path | None, rules: tuple[str, ...], as_json: bool) -> int:
     """Put a plugin through the conformance kit: no key, no network. Exit 1 where a rule does not hold."""
     from unified_flux import registry
+    from unified_flux.cli.faults import UsageError
     from unified_flux.cli.session import read_config
     from unified_flux.testing.verdicts import examine
+    from unified_flux.text import safe
 
     registry.check_allowed(name, read_config({}))
     registry.adapter_class(name)
     verdicts = []
-    for verdict in examine(name, golden):
+    for verdict in examine(name, golden, rules):
         verdicts.append(verdict)
         if not as_json:
             _say(verdict)
+    if not verdicts:
+        raise UsageError(f'no rule has the words "{safe(", ".join(rules), 80)}"')
     broken = [one for one in verdicts if not one.ok]
     if as_json:
         print_json({"schema_version": 1, "ok": not broken, "rules": [_json(v) for v in verdicts]})

@@ -136,6 +136,14 @@ class WireQuestions(Kit):
                 adapter.refusal(answer)
         assert not touched, f"touched: {', '.join(sorted({*touched}))}"
 
+    def test_the_phases_cover_a_jobs_life(self) -> None:
+        """There is a word for running, for done and for failed; an unseen one is running."""
+        phases = self.adapter.phases
+        missing = {Phase.RUNNING, Phase.DONE, Phase.FAILED} - {*phases.values()}
+        words = ", ".join(sorted(missing))
+        assert not missing, f"{self.set_at('phases')}no status word means {words}"
+        assert UNSEEN not in phases
+
     def test_every_refusal_is_a_provider_error(self, status: int, body: bytes) -> None:
         """Whatever stands in it: with its status, and the pace that a 429 asks for."""
         answer = WireResponse(status=status, headers={"retry-after": "7"}, body=body)
@@ -205,14 +213,6 @@ class GoldenQuestions(WireQuestions):
                 continue
             job = job_of(read(adapter, answer, adapter.cards[0]))
             assert job is None or job.word in adapter.phases, f'"{job.word}" is not in `phases`'
-
-    def test_the_phases_cover_a_jobs_life(self) -> None:
-        """There is a word for running, for done and for failed; an unseen one is running."""
-        phases = self.adapter.phases
-        missing = {Phase.RUNNING, Phase.DONE, Phase.FAILED} - {*phases.values()}
-        words = ", ".join(sorted(missing))
-        assert not missing, f"{self.set_at('phases')}no status word means {words}"
-        assert UNSEEN not in phases
 
     def test_an_unseen_word_keeps_running_under_the_deadline(self, card: Card) -> None:
         """It is asked again until the time is up, told once, and the error carries the job."""

@@ -36,7 +36,7 @@ class Kit:
     """
 
     name: ClassVar[str]
-    golden: ClassVar[Path]
+    golden: ClassVar[Path | None] = None
 
     def make_adapter(
         self, base_url: str | None = None, options: Mapping[str, str] | None = None
@@ -63,12 +63,12 @@ class Kit:
     def at(card: Card, pointer: str = "") -> str:
         """`card.json:12: /properties/seed` for a value of a card."""
         place = line_in_card(card.path, pointer)
-        return f"{place}: {pointer}" if place else pointer
+        return ": ".join(word for word in (place, pointer or "the card") if word)
 
     @property
     def conversations(self) -> list[Golden]:
-        """The golden conversations."""
-        return golden.load(self.golden)
+        """The golden conversations; none where nobody says where they are."""
+        return golden.load(self.golden) if self.golden else []
 
     def axes(self) -> dict[str, Callable[[], Axis]]:
         """Parameter of a question → its values, each with a word that names it."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -15,6 +15,7 @@ from unified_flux.testing.kit import Kit
 from unified_flux.testing.places import line_in_trace
 
 SLOW = 0.05
+QUICK = "the_plugin_is_quick_to_import"
 _MOST = 5
 Asked = tuple[str, Callable[[], None]]
 
@@ -43,19 +44,27 @@ class Verdict:
         return not self.failures
 
 
-def examine(name: str, golden: Path | None = None) -> Iterator[Verdict]:
+def examine(name: str, golden: Path | None = None, rules: Sequence[str] = ()) -> Iterator[Verdict]:
     """Every verdict about an installed adapter; the questions of conversations need their folder.
+
+    Args:
+        rules: Only those whose names contain one of these words.
 
     Raises:
         ConfigurationError: When the plugin cannot be loaded; the error says why.
     """
-    kind = type("Examined", (Conformance if golden else WithoutGolden,), {"name": name})
-    kit: Kit = kind()
-    if golden is not None:
-        kind.golden = golden  # type: ignore[attr-defined]
-    yield _quick(name)
+    wanted = [rule.replace(" ", "_") for rule in rules]
+
+    def is_asked(rule: str) -> bool:
+        return not wanted or any(word in rule for word in wanted)
+
+    base = Conformance if golden else WithoutGolden
+    kit: Kit = type("Examined", (base,), {"name": name, "golden": golden})()
+    if is_asked(QUICK):
+        yield _quick(name)
     for rule, asked in groupby(kit.questions(), key=lambda one: one[0].partition("[")[0]):
-        yield _verdict(kit, rule, list(asked))
+        if is_asked(rule):
+            yield _verdict(kit, rule, list(asked))
 
 
 def _quick(name: str) -> Verdict:
@@ -63,7 +72,7 @@ def _quick(name: str) -> Verdict:
     seconds = registry.import_seconds(found)
     slow = f"{found.module} takes {seconds * 1000:.0f} ms" if seconds > SLOW else ""
     return Verdict(
-        rule="the_plugin_is_quick_to_import",
+        rule=QUICK,
         says=f"Importing its module takes at most {SLOW * 1000:.0f} ms beyond unified-flux.",
         failures=(slow,) if slow else (),
         notes=(f"{seconds * 1000:.0f} ms",),

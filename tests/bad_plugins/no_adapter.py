@@ -1,0 +1,6 @@
+"""A plugin whose entry point names a function."""
+# refused: is not an Adapter but
+
+
+def Acme():
+    pass
