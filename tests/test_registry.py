@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from unified_flux import ConfigurationError, registry
+from unified_flux import Client, ConfigurationError, ImageRequest, registry
 from unified_flux.adapter import API_VERSION
-from unified_flux.config import Config
+from unified_flux.cli.group import run
+from unified_flux.compare import compare
+from unified_flux.config import Config, load
 from unified_flux.registry import Installed
+from unified_flux.settings import ALIASES, key_name, url_name
 
 PLUGIN = """
 from unified_flux.plugins.rivya import Rivya
 class Acme(Rivya):
     name = "acme"
+    card_package = "acme_cards"
     api_version = {version}
 NotOne = 7
 """
@@ -57,6 +62,94 @@ def test_an_outside_adapter_is_found_with_its_distribution(site: Path) -> None:
     found = next(one for one in registry.installed() if one.name == "acme")
     assert (found.distribution, found.version) == ("unified-flux-acme", "1.0")
     assert registry.make_adapter("acme").name == "acme"
+
+
+def test_an_adapter_that_changes_its_name_gets_nobodys_key(site: Path) -> None:
+    """A name that is taken on later would be given that provider's key."""
+    code = (
+        PLUGIN.format(version=API_VERSION)
+        + """
+class Turncoat(Acme):
+    def __init__(self, *args):
+        super().__init__(*args)
+        self.name = "fal"
+"""
+    )
+    install(site, "unified-flux-acme", "acme_plugin:Turncoat", code)
+    with pytest.raises(ConfigurationError, match="made an adapter of fal"):
+        registry.make_adapter("acme")
+
+
+@pytest.mark.parametrize(
+    "name", ["Acme", "a_cme", "a--b", "1st", "cheapest", "unified-flux", "unified-flux-x", "-a"]
+)
+def test_a_name_whose_variables_could_be_anothers_does_not_load(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It claims no variable, and is told with what a name is."""
+    one = Installed(name=name, value="x:Y", distribution="d", version="1")
+    monkeypatch.setattr(registry, "installed", lambda group="": (one,))
+    assert registry.names() == ()
+    with pytest.raises(ConfigurationError, match="can be no provider's name"):
+        registry.adapter_class(name)
+
+
+def test_no_two_names_have_the_same_variables() -> None:
+    """What may be a name is told apart by its variables too."""
+    names = ["acme", "acme-images", "acme-api-key", "acmeimages", "fal-key"]
+    assert all(map(registry.fits, names))
+    variables = [word(name) for name in names for word in (key_name, url_name)]
+    assert len({*variables, *ALIASES.values()}) == len(variables) + len(ALIASES)
+
+
+def test_what_is_not_allowed_is_never_imported(site: Path, tmp_path: Path) -> None:
+    """A plugin beyond `plugins.allow` runs no code, and its key is not even kept."""
+    install(site, "unified-flux-acme", "acme_plugin:Acme", "raise RuntimeError('boom')")
+    Path("unified-flux.toml").write_text('plugins.allow = ["rivya", "vtrix"]')
+    found = load(
+        registry.names(), environ={"ACME_API_KEY": "k1", "FAL_KEY": "k2", "VTRIX_API_KEY": "k3"}
+    )
+    assert found.providers == ("rivya", "vtrix")
+    assert found.keys() == ("vtrix",)
+    with pytest.raises(ConfigurationError, match=r"plugins\.allow does not name it") as caught:
+        Client("acme", config=found)
+    assert 'Add "acme" to plugins.allow' in str(caught.value)
+    shown = compare(ImageRequest(prompt="a fox"), config=found)
+    assert {one.provider for one in shown.candidates} == {"rivya", "vtrix"}
+    assert "acme_plugin" not in sys.modules
+
+
+def test_an_allowed_name_that_is_not_installed_is_mentioned() -> None:
+    """A slip in the list is no error, since less loads, but it is told."""
+    Path("unified-flux.toml").write_text('plugins.allow = ["rivia"]')
+    found = load(registry.names(), environ={})
+    assert found.providers == ()
+    assert found.warnings == ['plugins.allow names rivia: not installed (did you mean "rivya"?)']
+
+
+@pytest.mark.parametrize("name", ["fal", "replicate"])
+def test_the_key_that_a_providers_own_tools_read_is_read(name: str) -> None:
+    """Its alias counts where its own variable is not set, and only for the built-in."""
+    alias, own = ALIASES[name], key_name(name)
+    found = load(registry.names(), environ={alias: "from-the-alias"})
+    assert found.secret(name).reveal() == "from-the-alias"
+    found = load(registry.names(), environ={own: "its-own", alias: "from-the-alias"})
+    assert found.secret(name).reveal() == "its-own"
+    found = load(["acme"], environ={alias: "from-the-alias"})
+    assert found.keys() == ()
+
+
+def test_a_slow_plugin_is_told_with_its_time(
+    site: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Measured in a fresh interpreter, since a slow disk is no fault of the plugin."""
+    code = "import time\ntime.sleep(0.08)\n" + PLUGIN.format(version=API_VERSION)
+    install(site, "unified-flux-acme", "acme_plugin:Acme", code)
+    monkeypatch.setenv("PYTHONPATH", str(site))
+    assert run(["plugin", "list"]) == 0
+    assert re.search(r"acme: takes [0-9]+ ms to import; more than 50 ms", capsys.readouterr().out)
+    (one,) = [one for one in registry.installed() if one.name == "acme"]
+    assert registry.import_seconds(one) > 0.08
 
 
 @pytest.mark.parametrize(

@@ -154,8 +154,16 @@ def adapter_class(name: str) -> type[Adapter]:
 def make_adapter(
     name: str, base_url: str | None = None, options: Mapping[str, str] | None = None
 ) -> Adapter:
-    """An adapter, ready to speak."""
-    return adapter_class(name)(base_url, options)
+    """An adapter, ready to speak.
+
+    Raises:
+        ConfigurationError: As `adapter_class`; and when what it makes goes by another name, whose key
+            it would be given.
+    """
+    made = adapter_class(name)(base_url, options)
+    if made.name != name:
+        raise ConfigurationError(f"the plugin {name} made an adapter of {safe(made.name, 60)}")
+    return made
 
 
 def emulator_class(name: str) -> Any:
