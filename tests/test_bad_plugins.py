@@ -26,7 +26,7 @@ HERE = Path(__file__).parent
 CARDS = sorted((HERE / "bad_cards").glob("*.json"))
 PLUGINS = sorted((HERE / "bad_plugins").glob("*.py"))
 CACHES: tuple[Any, ...] = (
-    registry.installed,
+    registry._registered,
     registry.adapter_class,
     contract.load_cards,
     contract.load_answers,
@@ -42,7 +42,6 @@ def acme(
     site = tmp_path / "unified-flux-acme"
     package = site / "unified_flux_acme"
     monkeypatch.syspath_prepend(str(site))
-    monkeypatch.setattr("stevedore.extension.ExtensionManager.ENTRY_POINT_CACHE", {})
     mine: list[str] = ["unified_flux_acme", "acme_base"]
 
     def install(case: Path | None) -> Path:

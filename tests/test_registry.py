@@ -33,9 +33,7 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     folder = tmp_path / "site"
     folder.mkdir()
     monkeypatch.syspath_prepend(str(folder))
-    # stevedore remembers the entry points of a group for the life of the process.
-    monkeypatch.setattr("stevedore.extension.ExtensionManager.ENTRY_POINT_CACHE", {})
-    caches = (registry.installed, registry.adapter_class)
+    caches = (registry._registered, registry.adapter_class)
     for cached in caches:
         cached.cache_clear()
     yield folder
@@ -197,12 +195,3 @@ def test_a_missing_provider_names_the_nearest_and_the_package() -> None:
         registry.adapter_class("vtrx")
     assert 'did you mean "vtrix"' in str(caught.value)
     assert "pip install unified-flux-vtrx" in str(caught.value)
-
-
-def test_a_plugin_that_stevedores_cache_hides_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The metadata lists it, stevedore does not: the folder to delete is named."""
-    one = Installed(name="acme", value="x:Y", distribution="d", version="1")
-    monkeypatch.setattr(registry, "installed", lambda group="": (one,))
-    registry.adapter_class.cache_clear()
-    with pytest.raises(ConfigurationError, match="python-entrypoints"):
-        registry.adapter_class("acme")

@@ -1,7 +1,7 @@
 """Which adapters and emulators are installed: the only room that knows stevedore.
 
-`DriverManager` imports the one plugin asked for; listing goes through `importlib.metadata`, which
-imports none and tells the distribution.
+Listing goes through `importlib.metadata`, which imports nothing and tells the distribution; stevedore's
+`DriverManager` then imports the one plugin that is asked for.
 """
 
 from __future__ import annotations
@@ -62,19 +62,39 @@ class Installed:
         return self.distribution == DISTRIBUTION
 
 
-@cache
 def installed(group: str = ADAPTERS) -> tuple[Installed, ...]:
     """Everything registered in a group, by name, with the distribution that brings it."""
-    found = [
-        Installed(
-            name=entry.name,
-            value=entry.value,
-            distribution=entry.dist.name if entry.dist else "?",
-            version=entry.dist.version if entry.dist else "?",
-        )
-        for entry in metadata.entry_points(group=group)
-    ]
-    return tuple(sorted(set(found), key=lambda one: (one.name, one.distribution)))
+    return _registered().get(group, ())
+
+
+@cache
+def _registered() -> dict[str, tuple[Installed, ...]]:
+    """Group → what is registered in it, of the groups that are ours.
+
+    Only the few distributions that have something in them are parsed: there may be hundreds.
+    """
+    found: dict[str, set[Installed]] = {ADAPTERS: set(), EMULATORS: set()}
+    seen: set[str] = set()
+    for distribution in metadata.distributions():
+        text = distribution.read_text("entry_points.txt") or ""
+        if not any(f"[{group}]" in text for group in found):
+            continue
+        facts = distribution.metadata
+        name, version = facts["Name"], facts["Version"]
+        if name in seen:
+            # A second copy further down the path is nobody's to import.
+            continue
+        seen.add(name)
+        for entry in distribution.entry_points:
+            if entry.group in found:
+                one = Installed(
+                    name=entry.name, value=entry.value, distribution=name, version=version
+                )
+                found[entry.group].add(one)
+    return {
+        group: tuple(sorted(ours, key=lambda one: (one.name, one.distribution)))
+        for group, ours in found.items()
+    }
 
 
 def names() -> tuple[str, ...]:
@@ -186,17 +206,16 @@ def _load(group: str, name: str) -> Any:
         raise ConfigurationError(
             f"{name} is claimed by {who}", next_step="Uninstall one of them; neither was loaded."
         )
-    from stevedore import driver, exception
+    from stevedore.driver import DriverManager
+
+    class Driver(DriverManager[Any]):
+        """Loads what was listed here: a listing of its own would read every distribution again."""
+
+        def list_entry_points(self) -> list[metadata.EntryPoint]:
+            return [metadata.EntryPoint(one.name, one.value, group) for one in claimed]
 
     try:
-        manager: driver.DriverManager[Any] = driver.DriverManager(
-            group, name, on_load_failure_callback=_raise
-        )
-    except exception.NoMatches:
-        raise ConfigurationError(
-            f"{name} is installed, but stevedore's cache does not know it yet",
-            next_step="Delete the folder python-entrypoints in your cache folder, or wait two minutes.",
-        ) from None
+        manager = Driver(group, name, on_load_failure_callback=_raise)
     # A plugin that exits when it is imported takes nobody with it.
     except (Exception, SystemExit) as error:
         raise ConfigurationError(

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import difflib
-import hashlib
-import json
-import unicodedata
 from collections.abc import Iterable, Mapping
 
+# Help is drawn with these functions: what only some of them need is imported there.
 # Bidirectional overrides and zero-width characters: they can make a line read otherwise than it is.
 _DECEPTIVE = {*range(0x200B, 0x2010), *range(0x202A, 0x202F), *range(0x2060, 0x206A), 0xFEFF}
+_CONTROL = {*range(0x20), *range(0x7F, 0xA0)}
+_SURROGATES = range(0xD800, 0xE000)
+_HARMFUL = _DECEPTIVE | _CONTROL
 
 
 def safe(text: object, limit: int = 500) -> str:
@@ -18,7 +18,7 @@ def safe(text: object, limit: int = 500) -> str:
     for char in str(text)[: limit + 1]:
         if char in "\n\t":
             shown.append(" ")
-        elif ord(char) in _DECEPTIVE or unicodedata.category(char) in {"Cc", "Cs"}:
+        elif ord(char) in _HARMFUL or ord(char) in _SURROGATES:
             shown.append(f"\\u{ord(char):04x}")
         else:
             shown.append(char)
@@ -28,6 +28,8 @@ def safe(text: object, limit: int = 500) -> str:
 
 def json_text(found: object, *, ascii_only: bool = False) -> str:
     """JSON for people and scripts, in letters where they can be written and escapes where not."""
+    import json
+
     text = json.dumps(found, indent=2, ensure_ascii=ascii_only, default=str)
     try:
         text.encode()
@@ -49,6 +51,8 @@ def plain(value: object) -> str:
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """` (did you mean "x"?)` for the nearest known name, or nothing."""
+    import difflib
+
     near = difflib.get_close_matches(name.lower(), {k.lower(): k for k in known}, n=1, cutoff=0.6)
     if not near:
         return ""
@@ -58,4 +62,6 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 
 def hashed(text: str) -> bytes:
     """What is kept of a text: sixteen bytes, whatever it holds."""
+    import hashlib
+
     return hashlib.blake2b(text.encode("utf-8", "backslashreplace"), digest_size=16).digest()

@@ -23,8 +23,11 @@ import translation
 import workers
 from harness import Row
 
+import plugins
+
 BENCHMARKS: dict[str, Callable[[], Iterator[Row]]] = {
     "startup": startup.rows,
+    "plugins": plugins.rows,
     "translation": translation.rows,
     "generation": generation.rows,
     "inline": bodies.inline,
