@@ -10,14 +10,13 @@ from __future__ import annotations
 import json
 import re
 import shutil
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
+from outside import fresh, register
 
-from unified_flux import ConfigurationError, contract, registry, scaffold
+from unified_flux import ConfigurationError, registry, scaffold
 from unified_flux.adapter import Adapter
 from unified_flux.cli.group import run
 from unified_flux.testing import verdicts
@@ -25,12 +24,6 @@ from unified_flux.testing import verdicts
 HERE = Path(__file__).parent
 CARDS = sorted((HERE / "bad_cards").glob("*.json"))
 PLUGINS = sorted((HERE / "bad_plugins").glob("*.py"))
-CACHES: tuple[Any, ...] = (
-    registry._registered,
-    registry.adapter_class,
-    contract.load_cards,
-    contract.load_answers,
-)
 
 
 @pytest.fixture
@@ -40,9 +33,6 @@ def acme(
     """Installs a plugin acme, as `plugin new` writes it, with a module or a card put in its place."""
     scaffold.begin("acme", tmp_path)
     site = tmp_path / "unified-flux-acme"
-    package = site / "unified_flux_acme"
-    monkeypatch.syspath_prepend(str(site))
-    mine: list[str] = ["unified_flux_acme", "acme_base"]
 
     def install(case: Path | None) -> Path:
         module = "unified_flux_acme.adapter"
@@ -50,28 +40,16 @@ def acme(
             (site / "acme_base.py").write_text("from unified_flux_acme.adapter import Acme\n")
             shutil.copy(case, site)
             module = case.stem
-            mine.append(module)
         elif case is not None:
-            (package / "acme" / "flux-kontext-pro.json").unlink()
-            shutil.copy(case, package / "acme")
-        info = site / "unified_flux_acme-1.0.dist-info"
-        info.mkdir()
-        (info / "METADATA").write_text(
-            "Metadata-Version: 2.1\nName: unified-flux-acme\nVersion: 1.0\n"
-        )
-        (info / "entry_points.txt").write_text(
-            f"[unified_flux.adapters]\nacme = {module}:Acme\n"
-            "[unified_flux.emulators]\nacme = unified_flux_acme.emulator:AcmeEmulator\n"
-        )
+            cards = site / "unified_flux_acme" / "acme"
+            (cards / "flux-kontext-pro.json").unlink()
+            shutil.copy(case, cards)
+        emulator = "acme = unified_flux_acme.emulator:AcmeEmulator"
+        register(site, "unified-flux-acme", adapters=f"acme = {module}:Acme", emulators=emulator)
         return site
 
-    for cached in CACHES:
-        cached.cache_clear()
-    yield install
-    for cached in CACHES:
-        cached.cache_clear()
-    for name in [name for name in sys.modules if name.partition(".")[0] in mine]:
-        del sys.modules[name]
+    with fresh(site, monkeypatch):
+        yield install
 
 
 def examined(site: Path, rule: str) -> verdicts.Verdict:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from outside import fresh, register
 
 from unified_flux import Client, ConfigurationError, ImageRequest, registry
 from unified_flux.adapter import API_VERSION
@@ -32,22 +33,13 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A folder that counts as a place of installed distributions; every cache is emptied."""
     folder = tmp_path / "site"
     folder.mkdir()
-    monkeypatch.syspath_prepend(str(folder))
-    caches = (registry._registered, registry.adapter_class)
-    for cached in caches:
-        cached.cache_clear()
-    yield folder
-    for cached in caches:
-        cached.cache_clear()
-    sys.modules.pop("acme_plugin", None)
+    with fresh(folder, monkeypatch):
+        yield folder
 
 
 def install(site: Path, distribution: str, value: str, code: str | None = None) -> None:
     """A distribution with one entry point, and perhaps its module."""
-    info = site / f"{distribution}-1.0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {distribution}\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text(f"[unified_flux.adapters]\nacme = {value}\n")
+    register(site, distribution, adapters=f"acme = {value}")
     if code is not None:
         (site / "acme_plugin.py").write_text(code)
 

@@ -78,7 +78,10 @@ class Delivery:
         where = f"{self.result.provider}/{self.result.model}"
         size = f"{image.width}x{image.height} {image.format}"
         place = f"sandbox {where}" if self.result.sandbox else where
-        return f"{safe(path)}  {size}  {place}  {image.charge.said(sandbox=self.result.sandbox)}  {image.seconds:.1f} s"
+        together = sum(other.job.id == image.job.id for other in self.result.images)
+        charge = image.charge.said(sandbox=self.result.sandbox)
+        charge += f" for {together}" if together > 1 else ""
+        return f"{safe(path)}  {size}  {place}  {charge}  {image.seconds:.1f} s"
 
     def _json(self, written: list[tuple[Image, Path]], failed: list[Failed]) -> dict[str, Any]:
         return {

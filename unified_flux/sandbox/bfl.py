@@ -10,7 +10,6 @@ from typing import Any, ClassVar
 from urllib.parse import parse_qs
 
 from unified_flux.adapter import Auth
-from unified_flux.contract import Card
 from unified_flux.sandbox import catalogues
 from unified_flux.sandbox.emulator import Emulator
 from unified_flux.sandbox.exchange import Call, RefusedError, Reply, Route, say
@@ -55,9 +54,6 @@ class BflEmulator(Emulator):
 
     def new_id(self) -> str:
         return str(uuid.uuid4())
-
-    def price(self, card: Card) -> Decimal:
-        return next(row.price.amount for row in card.prices)
 
     def generate(self, call: Call) -> Reply:
         """POST /v1/MODEL."""

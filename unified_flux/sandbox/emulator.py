@@ -99,8 +99,9 @@ class Emulator(ABC):
         """An id for a task, of the provider's look."""
 
     def price(self, card: Card) -> Decimal:
-        """What one picture costs, in `unit`; left alone, a cent of the sandbox's own."""
-        return PRICE
+        """What one picture costs, in `unit`: left alone, the card's first price, or a cent of our own."""
+        stated = (row.price for row in card.prices)
+        return next((one.amount for one in stated if one.unit == self.unit), PRICE)
 
     @abstractmethod
     def describe(self, task: Task, progress: float, base: str) -> dict[str, Any]:

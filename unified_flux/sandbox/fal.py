@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping
-from decimal import Decimal
 from typing import Any, ClassVar
 from urllib.parse import parse_qs
 
@@ -53,9 +52,6 @@ class FalEmulator(Emulator):
 
     def new_id(self) -> str:
         return str(uuid.uuid4())
-
-    def price(self, card: Card) -> Decimal:
-        return card.prices[0].price.amount
 
     def generate(self, call: Call) -> Reply:
         """POST to the address of one way of asking."""

@@ -7,7 +7,6 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
-from decimal import Decimal
 from typing import Any, ClassVar
 
 from unified_flux.contract import Card
@@ -51,9 +50,6 @@ class ReplicateEmulator(Emulator):
 
     def new_id(self) -> str:
         return secrets.token_hex(13)
-
-    def price(self, card: Card) -> Decimal:
-        return card.prices[0].price.amount
 
     def generate(self, call: Call) -> Reply:
         """POST /v1/models/OWNER/NAME/predictions."""

@@ -142,9 +142,6 @@ class RivyaEmulator(Emulator):
     def new_id(self) -> str:
         return f"task_{secrets.token_hex(12)}"
 
-    def price(self, card: Card) -> Decimal:
-        return Decimal(card.facts["prices"][0]["amount"])
-
     def unaffordable(self, order: Order) -> Reply | None:
         self._settle_all()
         short = self._balance(order.call.account) < self.price(order.card)

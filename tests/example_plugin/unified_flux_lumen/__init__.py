@@ -1,0 +1,1 @@
+"""Lumen, a provider that there is not, for unified-flux."""
