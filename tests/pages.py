@@ -15,6 +15,7 @@ What stands in a comment on the line above a block:
 - `<!-- file: NAME -->`: the block is written to that file.
 - `<!-- runs until Ctrl-C -->`: the one command serves; it is interrupted once it has printed.
 - `<!-- run by .ci/run -->`: installs from the network.
+- `<!-- from: PATH -->`: the block stands word for word in that file of the project; it is not run.
 - `<!-- run by hand -->`: a benchmark or a long proof, in docs/performance.md and docs/reliability.md.
 
 All blocks of a page run in their order in one folder that holds den.jpg and coat.png; each block is
@@ -50,8 +51,15 @@ class Block:
     @property
     def faults(self) -> list[str]:
         """What is written that nobody reads."""
-        unknown = [m for m in self.marks if m not in MARKS and not m.startswith("file: ")]
+        unknown = [
+            m for m in self.marks if m not in MARKS and not m.startswith(("file: ", "from: "))
+        ]
         return unknown + ([] if self.language in LANGUAGES else [f"language {self.language!r}"])
+
+    @property
+    def origin(self) -> str | None:
+        """The file of the project that it is quoted from."""
+        return next((m.removeprefix("from: ") for m in self.marks if m.startswith("from: ")), None)
 
     @property
     def file(self) -> str | None:

@@ -24,6 +24,7 @@ import pytest
 from PIL import Image
 
 from unified_flux import ImageRequest, contract, errors, geometry, registry
+from unified_flux.cli.fields import fields_table, markdown
 from unified_flux.cli.group import COMMANDS
 from unified_flux.contract import Card
 from unified_flux.journal.tables import MIGRATIONS
@@ -92,6 +93,9 @@ def test_every_block_of_a_page_runs(page: Path, place: Place) -> None:
             tomllib.loads(block.text)
         if block.language == "json":
             json.loads(block.text)
+        if block.origin is not None:
+            assert block.text in (ROOT / block.origin).read_text("utf-8"), f"{where}: misquoted"
+            continue
         if "run by hand" in block.marks:
             by_hand = {"performance.md", "reliability.md"}
             assert page.name in by_hand, f"{where}: only benchmarks and long proofs are run by hand"
@@ -217,6 +221,13 @@ def test_contracts_table_agrees_with_the_cards() -> None:
         for cards, cell in zip(columns, row[1:], strict=True):
             for card in cards:
                 _compare_cell(field, card, cell)
+
+
+def test_the_table_of_fields_is_made_of_the_cards() -> None:
+    """docs/contracts.md holds what `unified-flux models --markdown` prints, between its marks."""
+    page = (DOCS / "contracts.md").read_text("utf-8")
+    between = page.partition("<!-- fields -->\n")[2].partition("<!-- /fields -->")[0]
+    assert between.splitlines() == list(markdown(fields_table(_all_cards())))
 
 
 def _name(card: Card) -> tuple[str, str]:

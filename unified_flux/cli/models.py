@@ -15,8 +15,10 @@ if TYPE_CHECKING:
 
 @click.command("models", short_help=COMMANDS["models"])
 @click.option("-p", "--provider", help="Only this provider's.")
+@click.option("--fields", is_flag=True, help="Every field of a request beside every model.")
+@click.option("--markdown", is_flag=True, help="With --fields: the table in Markdown.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
-def command(provider: str | None, as_json: bool) -> None:
+def command(provider: str | None, fields: bool, markdown: bool, as_json: bool) -> None:
     """Show what each model can do. Needs no key and sends nothing."""
     cards = list(_cards(provider))
     if as_json:
@@ -24,6 +26,9 @@ def command(provider: str | None, as_json: bool) -> None:
         return
     from unified_flux.cli.tables import draw_table
 
+    if fields or markdown:
+        _show_fields(cards, markdown=markdown)
+        return
     rows = [
         [
             card.provider,
@@ -36,6 +41,19 @@ def command(provider: str | None, as_json: bool) -> None:
         for card in cards
     ]
     draw_table(["provider", "model", "family", "references", "price", "takes"], rows)
+
+
+def _show_fields(cards: list[Card], *, markdown: bool) -> None:
+    from unified_flux.cli import fields
+    from unified_flux.cli.tables import draw_table
+
+    table = fields.fields_table(cards)
+    if markdown:
+        for line in fields.markdown(table):
+            click.echo(line)
+    else:
+        head, *rows = [[cell.replace("`", "") for cell in line] for line in table]
+        draw_table(head, rows)
 
 
 def _cards(provider: str | None) -> Iterator[Card]:

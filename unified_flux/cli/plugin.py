@@ -98,12 +98,20 @@ def _looked_at(one: Installed, config: Config) -> dict[str, Any]:
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
 def check(name: str, golden: Path | None, rules: tuple[str, ...], as_json: bool) -> int:
     """Put a plugin through the conformance kit: no key, no network. Exit 1 where a rule does not hold."""
+    from importlib.util import find_spec
+
     from unified_flux import registry
     from unified_flux.cli.faults import UsageError
     from unified_flux.cli.session import read_config
+    from unified_flux.errors import ConfigurationError
     from unified_flux.testing.verdicts import examine
     from unified_flux.text import safe
 
+    if find_spec("hypothesis") is None:
+        raise ConfigurationError(
+            "the conformance kit needs hypothesis, which is not installed",
+            next_step="pip install 'unified-flux[testing]'",
+        )
     registry.check_allowed(name, read_config({}))
     registry.adapter_class(name)
     verdicts = []

@@ -57,6 +57,15 @@ def passes(translation: Translation, policy: Policy) -> bool:
     return True
 
 
+def how() -> dict[str, Any]:
+    """Always the same examples, and none made smaller: they are small, and that takes long."""
+    from hypothesis import Phase
+
+    phases = (Phase.explicit, Phase.generate)
+    fixed = {"derandomize": True, "deadline": None, "database": None}
+    return {**fixed, "max_examples": EXAMPLES, "phases": phases}
+
+
 class PropertyQuestions(Kit):
     """Whatever is asked is told completely, and what passes obeys the card."""
 
@@ -78,7 +87,7 @@ class PropertyQuestions(Kit):
         most = card.references.get("max_count", 0) + 1
         kinds = st.sampled_from(["url", "local"])
 
-        @settings(derandomize=True, deadline=None, database=None, max_examples=EXAMPLES)
+        @settings(**how())
         @given(fields=free(card), kind=kinds, number=st.integers(0, most))
         def ask(fields: dict[str, Any], kind: str, number: int) -> None:
             asked, opened = samples.references(kind, number)
@@ -106,7 +115,7 @@ class PropertyQuestions(Kit):
         count: Counter[bool] = Counter()
         most = card.references.get("max_count", 0)
 
-        @settings(derandomize=True, deadline=None, database=None, max_examples=EXAMPLES)
+        @settings(**how())
         @given(data=st.data(), kind=st.sampled_from(["url", "local"]), number=st.integers(0, most))
         def ask(data: Any, kind: str, number: int) -> None:
             asked, opened = samples.references(kind, number)
