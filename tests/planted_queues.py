@@ -157,7 +157,7 @@ class TakesAStrangerForAFault(Replicate):
 
 
 @Fault("test_any_request_is_told_completely_or_refused")
-class ForgetsASeed(Rivya):
+class ForgetsAWatermark(Rivya):
     """Forgets a watermark where the format is set as well."""
 
     translate = translating(

@@ -36,8 +36,7 @@ _NO_NAME = (
     f"letter, and is neither {CHEAPEST} nor begins with unified-flux"
 )
 # Parts of the paths of what imports a plugin.
-_LOADERS = {"importlib", "stevedore", "registry.py", "<frozen importlib._bootstrap>"}
-_LOADERS |= {"<frozen importlib._bootstrap_external>"}
+_LOADERS = {"importlib", "stevedore"}
 # Whose emulator draws where nothing is configured.
 _SHOWN_FIRST = "rivya"
 
@@ -228,7 +227,12 @@ def _load(group: str, name: str) -> Any:
 def _line_of(error: BaseException) -> str:
     """Where a plugin's own code stood when it failed."""
     steps = traceback.extract_tb(error.__traceback__)
-    own = [step for step in steps if not _LOADERS & {*Path(step.filename).parts}]
+    own = [
+        step
+        for step in steps
+        if not step.filename.startswith((__file__, "<frozen"))
+        and not _LOADERS & {*Path(step.filename).parts}
+    ]
     return f" ({Path(own[-1].filename).name}:{own[-1].lineno})" if own else ""
 
 
@@ -250,7 +254,7 @@ def import_seconds(one: Installed, tries: int = 3) -> float:
 
 def source_file(one: Installed) -> str | None:
     """The file that a plugin's module is read from; None where none is found."""
-    with contextlib.suppress(Exception):
+    with contextlib.suppress(Exception, SystemExit):
         found = importlib.util.find_spec(one.module)
         return found.origin if found else None
     return None

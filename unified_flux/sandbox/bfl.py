@@ -12,7 +12,7 @@ from urllib.parse import parse_qs
 from unified_flux.adapter import Auth
 from unified_flux.sandbox import catalogues
 from unified_flux.sandbox.emulator import Emulator
-from unified_flux.sandbox.exchange import Call, RefusedError, Reply, Route, say
+from unified_flux.sandbox.exchange import Call, Reply, Route, say
 from unified_flux.sandbox.scenarios import End
 from unified_flux.sandbox.tasks import Order, Task
 
@@ -57,11 +57,7 @@ class BflEmulator(Emulator):
 
     def generate(self, call: Call) -> Reply:
         """POST /v1/MODEL."""
-        try:
-            order = self.order(call, {**call.json(), "model": call.id})
-        except ValueError as error:
-            raise RefusedError(self.refusal("422", str(error))) from error
-        return self.submit(order)
+        return self.submit(self.order(call, {**call.json(), "model": call.id}))
 
     def taken(self, task: Task, order: Order) -> Reply:
         megapixels = round(task.picture.width * task.picture.height / 1_000_000, 2)

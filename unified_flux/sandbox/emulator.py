@@ -20,6 +20,7 @@ from unified_flux.sandbox import drawing, orders, scenarios
 from unified_flux.sandbox.drawing import Shown
 from unified_flux.sandbox.exchange import (
     FACES,
+    BadCallError,
     Call,
     Fault,
     RefusedError,
@@ -128,6 +129,8 @@ class Emulator(ABC):
             return route.answer(self, call)
         except RefusedError as refused:
             return refused.reply
+        except BadCallError as bad:
+            return self.refusal("422", str(bad))
 
     def meter(self) -> dict[str, Any]:
         """What was asked of this emulator, and what a bill would say; `charged` is exact, as text."""
@@ -170,12 +173,12 @@ class Emulator(ABC):
         """The card of a model id.
 
         Raises:
-            ValueError: When this provider has no such model.
+            BadCallError: When this provider has no such model.
         """
         cards = {card.model: card for card in self.cards}
         if not isinstance(model, str) or model not in cards:
             hint = did_you_mean(str(model), cards)
-            raise ValueError(f'model: there is no model "{safe(model, 60)}"{hint}')
+            raise BadCallError(f'model: there is no model "{safe(model, 60)}"{hint}')
         return cards[model]
 
     @property
@@ -194,14 +197,17 @@ class Emulator(ABC):
             payload: Flat as the card has it, its model among it.
 
         Raises:
-            ValueError: When the payload is not valid.
+            BadCallError: When the payload is not valid; left alone, it is refused with 422.
         """
         card = self.card(payload.get("model"))
         broken = card.checker.violations(orders.shortened(payload, orders.said(card, payload)))
         if broken:
-            raise ValueError("; ".join(f"{found.path} {found.message}" for found in broken))
-        scenario = scenarios.read(orders.value(card, payload, "prompt"))
-        shown = self.references(call, card, payload)
+            raise BadCallError("; ".join(f"{found.path} {found.message}" for found in broken))
+        try:
+            scenario = scenarios.read(orders.value(card, payload, "prompt"))
+            shown = self.references(call, card, payload)
+        except ValueError as error:
+            raise BadCallError(str(error)) from error
         return Order(
             call=call,
             card=card,
@@ -223,8 +229,12 @@ class Emulator(ABC):
             refused = self.unaffordable(order)
             if refused is not None:
                 return refused
-            answer = self.taken(self._accept(order), order)
+            answer = self._taken(order)
         return self._act(step, order.scenario, answer) if step else answer
+
+    def _taken(self, order: Order) -> Reply:
+        # A provider that never says in its first answer that a job is done would be asked late.
+        return paced(self.taken(self._accept(order), order), order.scenario.pace)
 
     def _due(self, order: Order) -> Step | None:
         """The step that this try of a submit meets; a good answer starts the count afresh."""

@@ -11,7 +11,7 @@ from unified_flux.adapter import Auth
 from unified_flux.contract import Card
 from unified_flux.sandbox import catalogues
 from unified_flux.sandbox.emulator import Emulator
-from unified_flux.sandbox.exchange import Call, RefusedError, Reply, Route, say
+from unified_flux.sandbox.exchange import BadCallError, Call, RefusedError, Reply, Route, say
 from unified_flux.sandbox.scenarios import End
 from unified_flux.sandbox.tasks import Order, Task
 
@@ -57,14 +57,10 @@ class FalEmulator(Emulator):
         """POST to the address of one way of asking."""
         path = f"fal-ai/{call.id}"
         card, _ = self._route_of(path)
-        try:
-            payload = {**call.json(), "model": card.model}
-            if card.route(payload) != path:
-                raise ValueError("the references are not those of this address")
-            order = self.order(call, payload)
-        except ValueError as error:
-            raise RefusedError(self.refusal("422", str(error))) from error
-        return self.submit(order)
+        payload = {**call.json(), "model": card.model}
+        if card.route(payload) != path:
+            raise BadCallError("the references are not those of this address")
+        return self.submit(self.order(call, payload))
 
     def _route_of(self, path: str) -> tuple[Card, Mapping[str, Any]]:
         for card in self.cards:

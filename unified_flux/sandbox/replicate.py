@@ -54,14 +54,10 @@ class ReplicateEmulator(Emulator):
     def generate(self, call: Call) -> Reply:
         """POST /v1/models/OWNER/NAME/predictions."""
         card = self._card_at(call.id)
-        try:
-            inputs = call.json().get("input")
-            if not isinstance(inputs, Mapping):
-                raise BadCallError("input: must be an object")
-            order = self.order(call, {**inputs, "model": card.model})
-        except ValueError as error:
-            raise RefusedError(self.refusal("422", str(error))) from error
-        return self.submit(order)
+        inputs = call.json().get("input")
+        if not isinstance(inputs, Mapping):
+            raise BadCallError("input: must be an object")
+        return self.submit(self.order(call, {**inputs, "model": card.model}))
 
     def _card_at(self, path: str) -> Card:
         card = next((one for one in self.cards if path == one.facts["routes"][0]["path"]), None)

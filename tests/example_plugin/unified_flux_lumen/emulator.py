@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from unified_flux.adapter import Auth
 from unified_flux.sandbox.emulator import Emulator
-from unified_flux.sandbox.exchange import BadCallError, Call, RefusedError, Reply, Route, say
+from unified_flux.sandbox.exchange import BadCallError, Call, Reply, Route, say
 from unified_flux.sandbox.scenarios import End
 from unified_flux.sandbox.tasks import Order, Task
 
@@ -54,14 +54,10 @@ class LumenEmulator(Emulator):
         """POST /v2/jobs."""
         body = call.json()
         inputs = body.get("input")
-        try:
-            if not isinstance(inputs, Mapping):
-                raise BadCallError("input: must be an object")
-            key = call.headers.get("idempotency-key")
-            order = self.order(call, {**inputs, "model": body.get("model")}, key)
-        except ValueError as error:
-            raise RefusedError(self.refusal("422", str(error))) from error
-        return self.submit(order)
+        if not isinstance(inputs, Mapping):
+            raise BadCallError("input: must be an object")
+        key = call.headers.get("idempotency-key")
+        return self.submit(self.order(call, {**inputs, "model": body.get("model")}, key))
 
     def describe(self, task: Task, progress: float, base: str) -> dict[str, Any]:
         found: dict[str, Any] = {
