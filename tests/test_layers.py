@@ -57,7 +57,7 @@ PLANTED = {
     "unified_flux/router.py": "unified_flux.reports.page",
     "unified_flux/registry.py": "plugins.rivya",
     "unified_flux/output.py": "unified_flux.scheduler",
-    "unified_flux/scaffold.py": "unified_flux.saving",
+    "unified_flux/scaffold.py": "unified_flux.world",
     "unified_flux/drift.py": "unified_flux.cli.group",
     "unified_flux/testing/stand.py": "unified_flux.cli.group",
     "unified_flux/saving.py": "unified_flux.client",
