@@ -331,7 +331,7 @@ def test_a_drained_scheduler_pays_no_more_and_finishes_what_is_paid() -> None:
 
     def wait() -> None:
         paid.set()
-        go_on.wait(10)
+        go_on.wait(0.5)
 
     with Scheduler() as scheduler:
         first = scheduler.submit(intents("1", wait), place)
