@@ -22,7 +22,7 @@ from unified_flux import images
 from unified_flux.addresses import objection
 from unified_flux.errors import InvalidRequest, Problem
 from unified_flux.request import ImageRequest, Reference
-from unified_flux.text import safe
+from unified_flux.text import ending, safe
 from unified_flux.wire import BLOCK, OpenedReference, Source
 
 # Above what any FLUX model takes; a header that claims more is a decompression bomb.
@@ -43,14 +43,19 @@ def open_references(references: Sequence[Reference]) -> tuple[OpenedReference, .
         try:
             opened.append(open_reference(reference))
         except _Unusable as error:
-            named = isinstance(reference.origin, (str, Path))
-            shown = reference.origin if named else f"reference {number}"
-            problems.append(Problem(field="references", message=f"{safe(shown, 80)} {error}"))
+            shown = _shown(reference.origin, number)
+            problems.append(Problem(field="references", message=f"{shown} {error}"))
     if problems:
         raise InvalidRequest(
             "a reference image cannot be used; nothing was sent", problems=problems
         )
     return tuple(opened)
+
+
+def _shown(origin: object, number: int) -> str:
+    if not isinstance(origin, (str, Path)):
+        return f"reference {number}"
+    return safe(origin, 80) if ":" in str(origin)[:12] else ending(origin)
 
 
 def opened(request: ImageRequest) -> ImageRequest:
@@ -180,7 +185,7 @@ class _File:
                     raise InvalidRequest(f"{self._path} has changed since it was checked")
                 yield from iter(lambda: file.read(BLOCK), b"")
         except OSError as error:
-            raise InvalidRequest(f"{safe(self._path, 80)} {_reason(error)}") from None
+            raise InvalidRequest(f"{ending(self._path)} {_reason(error)}") from None
 
 
 class _FileObject:

@@ -26,6 +26,12 @@ def safe(text: object, limit: int = 500) -> str:
     return cleaned if len(cleaned) <= limit else cleaned[: limit - 1] + "…"
 
 
+def ending(path: object, limit: int = 80) -> str:
+    """A path made harmless; of a long one the end is kept, where the file's name stands."""
+    shown = safe(path, 4000)
+    return shown if len(shown) <= limit else f"…{shown[1 - limit :]}"
+
+
 def json_text(found: object, *, ascii_only: bool = False) -> str:
     """JSON for people and scripts, in letters where they can be written and escapes where not."""
     import json
