@@ -181,6 +181,21 @@ def test_a_name_claimed_twice_loads_neither(monkeypatch: pytest.MonkeyPatch) -> 
         registry.adapter_class("acme")
 
 
+def test_the_list_shows_both_who_claim_a_name_and_goes_on(
+    site: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Two distributions, one name: each has its line, the reason stands below, the others are well."""
+    code = PLUGIN.format(version=API_VERSION)
+    install(site, "unified-flux-acme", "acme_plugin:Acme", code)
+    install(site, "acme-for-flux", "acme_plugin:Acme")
+    assert run(["plugin", "list"]) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    assert "unified-flux-acme 1.0" in out and "acme-for-flux 1.0" in out
+    assert out.count("acme: acme is claimed by acme-for-flux and unified-flux-acme") == 2
+    assert "unified_flux.plugins.vtrix:Vtrix" in out
+    assert "acme_plugin" not in sys.modules
+
+
 def test_a_missing_provider_names_the_nearest_and_the_package() -> None:
     """What is installed, what was probably meant, what to install."""
     with pytest.raises(ConfigurationError) as caught:
