@@ -54,14 +54,30 @@ def acme(
 
 def examined(site: Path, rule: str) -> verdicts.Verdict:
     """The verdict on one rule."""
-    (found,) = verdicts.examine("acme", site / "tests" / "golden", [rule])
-    return found
+    found = verdicts.examine("acme", site / "tests" / "golden", [rule])
+    return next(one for one in found if rule in one.rule.replace("_", " "))
 
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """What takes long to import has a test of its own."""
     monkeypatch.setattr(registry, "import_seconds", lambda one: 0.0)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[1]", "{}", '{"x-unified-flux": {"family": "f"}}'])
+def test_what_is_no_card_is_told_and_left_out(
+    text: str, acme: Callable[[Path | None], Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The file is named with what it lacks; every other provider is shown."""
+    card = acme(None) / "unified_flux_acme" / "acme" / "flux-kontext-pro.json"
+    card.write_text(text)
+    assert run(["plugin", "check", "acme"]) == 1
+    told = " ".join(capsys.readouterr().out.split())
+    assert re.search(r"flux-kontext-pro.json (is no JSON: |has no \"x-|has no \"properties)", told)
+    for command in (["models"], ["compare", "a fox"]):
+        assert run(command) == 0
+        out, err = capsys.readouterr()
+        assert "rivya" in out and "flux-kontext-pro.json" in " ".join((out + err).split())
 
 
 @pytest.mark.parametrize("path", CARDS, ids=lambda path: path.stem)
@@ -101,8 +117,9 @@ def test_a_bad_plugin_is_told_with_its_rule_and_its_line(
         says = str(expected(path, "says"))
         assert any(says in one for one in verdict.failures), (says, verdict)
     assert issubclass(registry.adapter_class("rivya"), Adapter)
-    assert run(["plugin", "list"]) == 0
-    assert "unified_flux.plugins.rivya" in capsys.readouterr().out
+    for command in (["plugin", "list"], ["models"], ["compare", "a fox"]):
+        assert run(command) == 0
+        assert "rivya" in capsys.readouterr().out
 
 
 def test_what_plugin_new_writes_holds_every_rule(

@@ -34,7 +34,7 @@ def understood(
         return Verdict(Fate.UNKNOWN, verdict.response, error)
     # A plugin's slip must not hide that money may be gone.
     except Exception as error:
-        return Verdict(Fate.UNKNOWN, verdict.response, slip(talk.adapter, error))
+        return Verdict(Fate.UNKNOWN, verdict.response, slip(talk.adapter.name, error))
     return found
 
 

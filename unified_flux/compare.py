@@ -188,11 +188,12 @@ def _compared(asking: _Asking, named: Sequence[str]) -> Comparison:
             candidates += asking.candidates(adapter)
         except JournalError:
             raise
-        except UnifiedFluxError as error:
+        except Exception as error:
             # A plugin that is broken stands in no other's way; one that was asked for is told.
+            told = slip(name, error)
             if named:
-                raise
-            left_out[name] = error.message
+                raise told from error
+            left_out[name] = told.message
         else:
             check_prices(config, adapter)
     if not candidates and not left_out:
@@ -216,7 +217,7 @@ def candidate(
     except UnifiedFluxError:
         raise
     except Exception as error:
-        raise slip(adapter, error) from error
+        raise slip(adapter.name, error) from error
     return Candidate(
         translation=translation,
         problems=tuple(problems(translation, policy)),

@@ -24,6 +24,15 @@ from unified_flux.text import did_you_mean, safe
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 ANSWERS = "answers.json"
+# What no card can do without; what it says beyond, the conformance kit examines.
+_NEEDED = (
+    ("properties", "model", "const"),
+    ("x-unified-flux", "family"),
+    ("x-unified-flux", "fields", "model"),
+    ("x-unified-flux", "fields", "prompt"),
+    ("x-unified-flux", "polling", "first"),
+    ("x-unified-flux", "polling", "every"),
+)
 # The package of the cards that unified-flux itself brings.
 BUILT_IN = "unified_flux.schemas"
 
@@ -154,7 +163,7 @@ def load_cards(provider: str, package: str = BUILT_IN) -> tuple[Card, ...]:
     """Every card of a provider, by file name.
 
     Raises:
-        ConfigurationError: When the package holds no card for it, or one that is no JSON.
+        ConfigurationError: When the package holds no card for it, or what is none.
     """
     folder = resources.files(package) / provider
     if not folder.is_dir():
@@ -172,9 +181,14 @@ def _read(file: Traversable) -> dict[str, Any]:
         found = json.loads(file.read_text("utf-8"))
     except ValueError as error:
         raise ConfigurationError(f"the card {file} is no JSON: {error}") from None
-    if not isinstance(found, dict) or "x-unified-flux" not in found:
-        raise ConfigurationError(f'the card {file} has no "x-unified-flux", and so is none')
-    return found
+    for path in _NEEDED:
+        inner: Any = found
+        for step in path:
+            inner = inner.get(step) if isinstance(inner, Mapping) else None
+        if not inner:
+            raise ConfigurationError(f'the card {file} has no "{".".join(path)}"')
+    card: dict[str, Any] = found
+    return card
 
 
 @cache

@@ -127,7 +127,7 @@ class Orders:
         except UnifiedFluxError:
             raise
         except Exception as error:
-            raise slip(self.adapter, error) from error
+            raise slip(self.adapter.name, error) from error
         return require(translation, self.policy)
 
     @cached_property

@@ -179,7 +179,12 @@ def make_adapter(
         ConfigurationError: As `adapter_class`; and when what it makes goes by another name, whose key
             it would be given.
     """
-    made = adapter_class(name)(base_url, options)
+    kind = adapter_class(name)
+    try:
+        made = kind(base_url, options)
+    except Exception as error:
+        said = f"{type(error).__name__}: {safe(error, 200)}{_line_of(error)}"
+        raise ConfigurationError(f"the plugin {name} makes no adapter: {said}") from error
     if made.name != name:
         raise ConfigurationError(f"the plugin {name} made an adapter of {safe(made.name, 60)}")
     return made

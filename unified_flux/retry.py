@@ -229,7 +229,7 @@ class Talk:
         if isinstance(cause, UnifiedFluxError):
             error = cause
         else:
-            error = slip(self.adapter, cause)
+            error = slip(self.adapter.name, cause)
             error.charged = Charged.MAYBE if self.sending else Charged.NO
         error.provider = error.provider or self.adapter.name
         error.model = error.model or (self._card.model if self._card else None)
@@ -252,10 +252,12 @@ class Talk:
         return Phase.REFUSED if error.charged is Charged.NO else Phase.UNKNOWN
 
 
-def slip(adapter: Adapter, error: Exception) -> UnifiedFluxError:
+def slip(plugin: str, error: Exception) -> UnifiedFluxError:
     """Something that is no error of ours, as one: a fault in the plugin or in unified-flux."""
+    if isinstance(error, UnifiedFluxError):
+        return error
     said = safe(repr(error), 200)
-    return ProtocolError(f"a fault in the plugin {adapter.name} or in unified-flux: {said}")
+    return ProtocolError(f"a fault in the plugin {plugin} or in unified-flux: {said}")
 
 
 def insist(

@@ -78,6 +78,8 @@ PLAIN = (
     Run(provider="rivya", more=("-i", REFERENCE)),
     *(Run(provider=name) for name in PROVIDERS[1:]),
 )
+# Until a job is accepted; what follows is the same for all that have no key for repetition.
+_UNTIL_ACCEPTED = ("sending", "submit", "accepted")
 PAIR = Run(provider="vtrix", count=2)
 SAME = tuple(Run(provider=name, more=("--request-id", "order-17")) for name in KINDS)
 # Where `generate` ends before `recover` is killed: once in each phase that leaves something to do.
@@ -227,7 +229,8 @@ def _each_state(places: Places) -> Iterator[tuple[Run, str]]:
 
 def boundaries(places: Places | None = None) -> Tally:
     """A death at every point of `generate`, each followed by `recover`."""
-    every = chain(_everywhere(*PLAIN), _each_state(_everywhere(PAIR)))
+    others = (place for place in _everywhere(*PLAIN[2:]) if place[1].split()[1] in _UNTIL_ACCEPTED)
+    every = chain(_everywhere(*PLAIN[:2]), others, _each_state(_everywhere(PAIR)))
     return _each(KILL, killed, places or every)
 
 

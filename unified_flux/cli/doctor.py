@@ -64,6 +64,9 @@ def _try(name: str, probe: Callable[[], str]) -> Check:
         return Check(name, True, probe())
     except (UnifiedFluxError, OSError) as error:
         return Check(name, False, str(error))
+    # What a plugin raises, whatever it is, is a finding.
+    except Exception as error:
+        return Check(name, False, f"{type(error).__name__}: {error}")
 
 
 def _packages() -> str:

@@ -29,18 +29,13 @@ def command(provider: str | None, fields: bool, markdown: bool, as_json: bool) -
     if fields or markdown:
         _show_fields(cards, markdown=markdown)
         return
-    rows = [
-        [
-            card.provider,
-            card.model,
-            card.family,
-            card.references.get("max_count", 0),
-            _price(card),
-            "; ".join(_abilities(card)),
-        ]
-        for card in cards
-    ]
-    draw_table(["provider", "model", "family", "references", "price", "takes"], rows)
+    draw_table(["provider", "model", "family", "references", "price", "takes"], map(_row, cards))
+
+
+def _row(card: Card) -> list[Any]:
+    references = card.references.get("max_count", 0)
+    takes = "; ".join(_abilities(card))
+    return [card.provider, card.model, card.family, references, _price(card), takes]
 
 
 def _show_fields(cards: list[Card], *, markdown: bool) -> None:
@@ -60,17 +55,22 @@ def _cards(provider: str | None) -> Iterator[Card]:
     """The cards of one provider, or of all; one that is broken is told, and the others are shown."""
     from unified_flux import registry
     from unified_flux.cli.session import read_config
-    from unified_flux.errors import ConfigurationError
+    from unified_flux.retry import slip
 
     config = read_config({})
     for name in [provider] if provider else config.providers:
         try:
             registry.check_allowed(name, config)
-            yield from registry.make_adapter(name).cards
-        except ConfigurationError as error:
+            cards = registry.make_adapter(name).cards
+            # What cannot be shown is found out here, while the others still can.
+            for card in cards:
+                _row(card)
+        except Exception as error:
             if provider:
-                raise
-            click.echo(f"left out: {error}", err=True)
+                raise slip(name, error) from error
+            click.echo(f"left out: {slip(name, error)}", err=True)
+        else:
+            yield from cards
 
 
 def _price(card: Card) -> str:

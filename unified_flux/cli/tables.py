@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from unified_flux.text import plain
 
 
-def draw_table(heads: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+def draw_table(heads: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     """A table on standard output, as wide as the terminal, or as needed in a pipe."""
     from rich.box import SIMPLE_HEAD
     from rich.console import Console

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import io
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -62,7 +63,14 @@ def examine(name: str, golden: Path | None = None, rules: Sequence[str] = ()) ->
     kit: Kit = type("Examined", (base,), {"name": name, "golden": golden})()
     if is_asked(QUICK):
         yield _quick(name)
-    for rule, asked in groupby(kit.questions(), key=lambda one: one[0].partition("[")[0]):
+    try:
+        questions = list(kit.questions())
+    # Nothing can be asked of an adapter that cannot even be put together; that is its verdict.
+    except Exception as error:
+        says = "An adapter can be made, and its cards and conversations can be read."
+        yield Verdict(rule="the_adapter_can_be_read", says=says, failures=(_reason(kit, error),))
+        return
+    for rule, asked in groupby(questions, key=lambda one: one[0].partition("[")[0]):
         if is_asked(rule):
             yield _verdict(kit, rule, list(asked))
 
@@ -104,7 +112,8 @@ def _about(question: str) -> str:
 
 
 def _reason(kit: Kit, error: Exception) -> str:
-    place = line_in_trace(error.__traceback__, kit.file)
+    file = inspect.getsourcefile(registry.adapter_class(kit.name)) or ""
+    place = line_in_trace(error.__traceback__, file)
     message = str(error) or type(error).__name__
     if not isinstance(error, AssertionError):
         message = f"{type(error).__name__}: {message}"
