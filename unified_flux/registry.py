@@ -22,7 +22,7 @@ from typing import Any
 from unified_flux.adapter import API_VERSION, Adapter
 from unified_flux.config import CHEAPEST, Config
 from unified_flux.contract import BUILT_IN, find
-from unified_flux.errors import ConfigurationError, MissingKey
+from unified_flux.errors import ConfigurationError, MissingKey, UnifiedFluxError
 from unified_flux.settings import CALL, PREFIX, key_name, variable
 from unified_flux.text import did_you_mean, safe
 
@@ -182,6 +182,8 @@ def make_adapter(
     kind = adapter_class(name)
     try:
         made = kind(base_url, options)
+    except UnifiedFluxError:
+        raise
     except Exception as error:
         said = f"{type(error).__name__}: {safe(error, 200)}{_line_of(error)}"
         raise ConfigurationError(f"the plugin {name} makes no adapter: {said}") from error
