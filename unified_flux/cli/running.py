@@ -60,7 +60,8 @@ class Run:
     def charged(self) -> str:
         """The same for a person, with its basis."""
         if self.result is not None:
-            return f"{self.charge.said(sandbox=self.client.sandbox)} ({self.charge.basis})"
+            said = self.charge.said(sandbox=self.client.sandbox)
+            return f"{said} ({self.charge.basis})" if self.charge.money else said
         known = self.error.charged if self.error else Charged.NO
         words = {Charged.NO: "nothing was charged", Charged.MAYBE: "it may have been charged"}
         return words.get(known, "it was charged")
